@@ -1,0 +1,182 @@
+"""The artifact on disk: a folder with weights, normalisation and a manifest. Never pickle.
+
+    >>> save(Path("my-net"), supernet, description)            # doctest: +SKIP
+    >>> artifact = load(Path("my-net"))                         # doctest: +SKIP
+    >>> artifact.supernet(images, Architecture.parse("d2-2-2-2-2@28"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from supernet.catalog import Catalog
+from supernet.latency import LatencyTable, read_table
+from supernet.manifest import (
+    MANIFEST_FILE,
+    ArtifactError,
+    Ledger,
+    Manifest,
+    Preprocessing,
+    read_manifest,
+)
+from supernet.model import Supernet
+from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
+
+WEIGHTS_FILE = "weights.safetensors"
+NORM_FILE = "norm.safetensors"
+TABLES_FOLDER = "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a manifest says besides what the net itself shows."""
+
+    name: str
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    catalog: Catalog = Catalog()
+    ledger: Ledger | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A loaded artifact: the manifest and the supernet, ready to run and to extract from."""
+
+    manifest: Manifest
+    supernet: Supernet
+
+
+def save(
+    folder: Path, supernet: Supernet, description: Description, tables: Iterable[LatencyTable] = ()
+) -> Manifest:
+    """Write an artifact so that `folder` is either the old one or the whole new one.
+
+    `supernet` has a frozen normalisation, `ValueError` otherwise. Latency tables given here
+    travel with the artifact, under `tables/`.
+    """
+    norm = supernet.normalization
+    if not isinstance(norm, FrozenNormalization):
+        raise ValueError("a net in training cannot be saved as an artifact: fold it first")
+    weights = safetensors.torch.save(_contiguous(_weights(supernet)))
+    norms = safetensors.torch.save(_contiguous(norm.tensors()))
+    manifest = Manifest(
+        name=description.name,
+        design_space=supernet.space,
+        preprocessing=description.preprocessing,
+        normalization=norm.kind,
+        labels=description.labels,
+        catalog=description.catalog,
+        ledger=description.ledger,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        norm_sha256=hashlib.sha256(norms).hexdigest(),
+    )
+    files = {
+        WEIGHTS_FILE: weights,
+        NORM_FILE: norms,
+        MANIFEST_FILE: _json(manifest),
+    }
+    for table in tables:
+        own = table.model_copy(update={"artifact_hash": manifest.artifact_hash})
+        files[f"{TABLES_FOLDER}/{table.device_class}.json"] = own.model_dump_json(indent=1).encode()
+    _replace_folder(folder, files)
+    return manifest
+
+
+def load(folder: Path) -> Artifact:
+    """Read an artifact. Raises `ArtifactError` in one line that lists every bad key."""
+    manifest = read_manifest(folder)
+    norm = FROZEN[manifest.normalization]()
+    norm.load(_read_tensors(folder / NORM_FILE, manifest.norm_sha256))
+    supernet = Supernet(manifest.design_space, norm)
+    weights = _read_tensors(folder / WEIGHTS_FILE, manifest.weights_sha256)
+    _assign(folder, supernet, weights)
+    return Artifact(manifest, supernet.eval().requires_grad_(False))
+
+
+def read_bundled_tables(folder: Path) -> list[LatencyTable]:
+    """The latency tables that travel with an artifact, by device class."""
+    return [read_table(path) for path in sorted((folder / TABLES_FOLDER).glob("*.json"))]
+
+
+def _weights(supernet: Supernet) -> dict[str, Tensor]:
+    """The shared weights; a folded net has no use for the shared BN scale and shift."""
+    left_out = (".gamma", ".beta") if isinstance(supernet.normalization, PieceAffine) else ()
+    return {
+        name: tensor
+        for name, tensor in supernet.state_dict().items()
+        if not name.startswith("normalization.") and not name.endswith(left_out)
+    }
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _json(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(exclude_none=True, indent=1).encode()
+
+
+def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"artifact {path.parent}: {path.name}: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ArtifactError(
+            f"artifact {path.parent}: {path.name} is truncated or changed: its SHA-256 is not the "
+            f"one in {MANIFEST_FILE}"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ArtifactError(f"artifact {path.parent}: {path.name}: {error}") from None
+
+
+def _assign(folder: Path, supernet: Supernet, weights: dict[str, Tensor]) -> None:
+    expected = _weights(supernet)
+    problems = [f"missing {name}" for name in expected.keys() - weights.keys()]
+    problems += [f"unexpected {name}" for name in weights.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {list(weights[name].shape)}, expected {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        raise ArtifactError(f"artifact {folder}: {WEIGHTS_FILE}: {'; '.join(sorted(problems))}")
+    supernet.load_state_dict(weights, strict=False)
+
+
+def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write beside `folder`, then rename: a kill leaves the old folder or the new one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, data in files.items():
+            path = fresh / name
+            path.parent.mkdir(exist_ok=True)
+            _write_durably(path, data)
+        fresh.chmod(0o755)
+        old = fresh.with_name(fresh.name + ".old")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

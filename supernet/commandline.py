@@ -1,0 +1,43 @@
+"""What every command of the project shares: one-line errors and their exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+Command = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on standard error and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; try '{self.prog} --help'\n")
+
+
+def run(command: Command, arguments: argparse.Namespace) -> int:
+    """Run a command; what the user can mend becomes one line and exit status 1.
+
+    Anything else is a bug of ours and keeps its traceback.
+    """
+    try:
+        return command(arguments)
+    except BrokenPipeError:  # the reader of our output has gone, for instance `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}")
+    except ValueError as error:
+        return fail(str(error))
+
+
+def fail(message: str) -> int:
+    """Say what is wrong in one line; the exit status to return."""
+    print(f"compofa: {' '.join(message.split())}", file=sys.stderr)
+    return 1

@@ -1,0 +1,59 @@
+"""How long each subnet takes on one class of device."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from supernet.validation import first_error
+
+Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+DeviceClass = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class LatencyTable(BaseModel):
+    """Exact latencies of one device class for one artifact.
+
+    `latency_ms` maps a subnet id to the median, `p95_ms` to the 95th percentile where it was
+    measured. `source` says in words where the numbers come from, so that a derived table is
+    never taken for a measured one; `conditions` holds what they depend on (threads, engine).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device_class: DeviceClass
+    artifact_hash: str
+    source: str
+    measured: bool
+    latency_ms: dict[str, Milliseconds] = Field(min_length=1)
+    p95_ms: dict[str, Milliseconds] = Field(default_factory=dict)
+    default_budget_ms: Milliseconds | None = None
+    conditions: dict[str, str] = Field(default_factory=dict)
+    created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    def scaled(self, factor: float, device_class: str, default_budget_ms: float) -> LatencyTable:
+        """A table for an imagined device that is `factor` times as slow as this one."""
+        return LatencyTable(
+            device_class=device_class,
+            artifact_hash=self.artifact_hash,
+            source=f"not measured: {self.device_class} times {factor:g}",
+            measured=False,
+            latency_ms={subnet: ms * factor for subnet, ms in self.latency_ms.items()},
+            p95_ms={subnet: ms * factor for subnet, ms in self.p95_ms.items()},
+            default_budget_ms=default_budget_ms,
+            conditions=self.conditions,
+            created=self.created,
+        )
+
+
+def read_table(path: Path) -> LatencyTable:
+    """The table in a JSON file. Raises `ValueError` with one line naming the bad field."""
+    try:
+        return LatencyTable.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"latency table {path}: {first_error(error)}") from None
+    except OSError as error:
+        raise ValueError(f"latency table {path}: {error.strerror}") from None

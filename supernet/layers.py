@@ -1,0 +1,102 @@
+"""Layers whose active size is an argument. They slice shared weights and keep no state."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from supernet.design_space import Activation, BlockShape, make_divisible
+from supernet.normalization import Convolution, PieceNorm
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    return F.relu(x) if activation == "relu" else F.hardswish(x)
+
+
+class ElasticConv(nn.Module):
+    """A convolution stored at its largest, with the BN scale and shift all subnets share.
+
+    Slicing keeps the first channels and the centre of the kernel. `depthwise` convolutions
+    take their channel count from the input.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, *,
+        depthwise: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.stride, self.depthwise = stride, depthwise
+        self.weight = nn.Parameter(
+            torch.empty(out_channels, 1 if depthwise else in_channels, kernel, kernel)
+        )
+        self.gamma = nn.Parameter(torch.ones(out_channels))
+        self.beta = nn.Parameter(torch.zeros(out_channels))
+        nn.init.normal_(self.weight, std=math.sqrt(2 / (kernel * kernel * out_channels)))
+
+    def sliced(self, in_channels: int, out_channels: int, kernel: int) -> Convolution:
+        """This convolution at the given size, as views of the shared weights."""
+        edge = (self.weight.shape[-1] - kernel) // 2
+        centre = slice(edge, edge + kernel)
+        inputs = 1 if self.depthwise else in_channels
+        return Convolution(
+            weight=self.weight[:out_channels, :inputs, centre, centre],
+            gamma=self.gamma[:out_channels],
+            beta=self.beta[:out_channels],
+            stride=self.stride,
+            groups=out_channels if self.depthwise else 1,
+        )
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel attention at the active width, hidden width a quarter of it in eights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = make_divisible(channels // 4)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.expand = nn.Conv2d(hidden, channels, 1)
+
+    def sliced(self, channels: int, hidden: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases of both 1x1 convolutions at the given widths."""
+        return (
+            self.reduce.weight[:hidden, :channels],
+            self.reduce.bias[:hidden],  # type: ignore[index]
+            self.expand.weight[:channels, :hidden],
+            self.expand.bias[:channels],  # type: ignore[index]
+        )
+
+    def forward(self, x: Tensor, hidden: int) -> Tensor:
+        reduce, reduce_bias, expand, expand_bias = self.sliced(x.shape[1], hidden)
+        gate = F.relu(F.conv2d(x.mean((2, 3), keepdim=True), reduce, reduce_bias))
+        return x * F.hardsigmoid(F.conv2d(gate, expand, expand_bias))
+
+
+class ElasticBlock(nn.Module):
+    """One MBConv: expand 1x1, depthwise, squeeze-and-excitation, project 1x1, shortcut.
+
+    Stored at `largest`; `forward` takes the shape to run. Without expansion (ratio 1, the
+    static first block) there is no first 1x1.
+    """
+
+    def __init__(self, largest: BlockShape, *, expands: bool = True) -> None:
+        super().__init__()
+        mid = largest.mid_channels
+        self.expand = ElasticConv(largest.in_channels, mid, 1) if expands else None
+        self.depthwise = ElasticConv(mid, mid, largest.kernel, largest.stride, depthwise=True)
+        self.se = SqueezeExcitation(mid) if largest.se else None
+        self.project = ElasticConv(mid, largest.out_channels, 1)
+
+    def forward(self, x: Tensor, shape: BlockShape, norm: PieceNorm, name: str) -> Tensor:
+        mid, y = shape.mid_channels, x
+        if self.expand is not None:
+            conv = self.expand.sliced(shape.in_channels, mid, 1)
+            y = activate(norm(f"{name}/expand", conv, y), shape.activation)
+        conv = self.depthwise.sliced(mid, mid, shape.kernel)
+        y = activate(norm(f"{name}/depthwise", conv, y), shape.activation)
+        if self.se is not None:
+            y = self.se(y, shape.se_channels)
+        y = norm(f"{name}/project", self.project.sliced(mid, shape.out_channels, 1), y)
+        return x + y if shape.has_shortcut else y

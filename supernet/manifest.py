@@ -1,0 +1,126 @@
+"""`artifact.json`: everything an artifact says of itself besides its numbers.
+
+Reading it needs no torch, so a search over the catalog starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from supernet.architecture import Architecture
+from supernet.catalog import Catalog
+from supernet.design_space import DesignSpace
+from supernet.validation import first_error
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "artifact.json"
+NormalizationKind = Literal["piece-affine", "subnet-statistics"]
+
+
+class ArtifactError(ValueError):
+    """An artifact that cannot be read; the message is one line for the user."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(_Frozen):
+    """From pixels in [0, 255] to the input tensor: scale to [0, 1], subtract `mean`, divide by
+    `std`, one of each a channel. Resizing is bilinear and antialiased."""
+
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0.0)], ...]
+
+
+class Phase(_Frozen):
+    """What one phase of training cost. `macs` count forward 1 and backward 2."""
+
+    name: str
+    epochs: float
+    images: int
+    macs: int
+    hours: float
+    train_loss: float | None = None
+
+
+class Ledger(_Frozen):
+    """What the artifact cost and how to make it again. `energy_kwh` is an estimate from
+    `energy_source`, absent where nothing could be measured or assumed."""
+
+    recipe: str
+    recipe_sha256: str
+    code_version: str
+    seed: int
+    hardware: str
+    threads: int
+    torch_version: str
+    train_images: int
+    validation_images: int
+    phases: tuple[Phase, ...]
+    energy_kwh: float | None = None
+    energy_source: str | None = None
+    finished: str
+
+
+class Manifest(_Frozen):
+    """The validated content of `artifact.json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    design_space: DesignSpace
+    preprocessing: Preprocessing
+    normalization: NormalizationKind
+    labels: tuple[str, ...]
+    catalog: Catalog = Catalog()
+    ledger: Ledger | None = None
+    weights_sha256: str
+    norm_sha256: str
+
+    @property
+    def artifact_hash(self) -> str:
+        """Identifies the numbers of the net; latency tables belong to one."""
+        return f"{self.weights_sha256[:16]}{self.norm_sha256[:16]}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        skeleton = self.design_space.skeleton
+        for field in ("mean", "std"):
+            given = len(getattr(self.preprocessing, field))
+            if given != skeleton.in_channels:
+                raise ValueError(
+                    f"preprocessing.{field}: expected {skeleton.in_channels} values, got {given}"
+                )
+        if len(self.labels) != skeleton.classes:
+            raise ValueError(f"labels: expected {skeleton.classes}, got {len(self.labels)}")
+        for subnet in self.catalog.subnets():
+            self.design_space.check(Architecture.parse(subnet))
+        return self
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact folder. Raises `ArtifactError` in one line."""
+    path = folder / MANIFEST_FILE
+    if not folder.is_dir():
+        raise ArtifactError(f"artifact {folder}: expected a folder with {MANIFEST_FILE}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        version = json.loads(text).get("schema_version")
+    except OSError as error:
+        raise ArtifactError(f"artifact {folder}: {MANIFEST_FILE}: {error.strerror}") from None
+    except (ValueError, AttributeError):
+        raise ArtifactError(
+            f"artifact {folder}: {MANIFEST_FILE} is not a JSON document; it may be truncated"
+        ) from None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"artifact {folder}: schema_version {version!r}: this version reads {SCHEMA_VERSION}"
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise ArtifactError(f"artifact {folder}: {first_error(error)}") from None

@@ -1,0 +1,196 @@
+"""Ways to normalise a convolution's output, chosen when a supernet is built, never switched.
+
+Every convolution that has a normalisation asks a `PieceNorm` to run it. Which numbers
+that uses is the only difference between a net in training (`BatchNormalization`), a net
+with statistics per subnet (`SubnetStatistics`) and a folded net (`PieceAffine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from supernet.manifest import NormalizationKind
+
+EPS = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """One convolution as sliced for an architecture: weight [out, in/groups, k, k], BN scale
+    and shift [out] as shared by all subnets, and how it moves."""
+
+    weight: Tensor
+    gamma: Tensor
+    beta: Tensor
+    stride: int
+    groups: int
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        padding = weight.shape[-1] // 2
+        return F.conv2d(x, weight, bias, self.stride, padding, 1, self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a piece stands: its own name, and the path of names from the input through it.
+
+    The path begins with the resolution. A folded net looks its numbers up by `piece`,
+    a net with statistics per subnet by `path`.
+    """
+
+    piece: str
+    path: tuple[str, ...]
+
+    @classmethod
+    def start(cls, resolution: int) -> Position:
+        return cls("stem", (str(resolution), "stem"))
+
+    def then(self, piece: str) -> Position:
+        return Position(piece, (*self.path, piece))
+
+    @property
+    def key(self) -> str:
+        return ">".join(self.path)
+
+
+class PieceNorm(Protocol):
+    """Runs one named convolution of a piece and normalises what comes out."""
+
+    def __call__(self, layer: str, conv: Convolution, x: Tensor) -> Tensor: ...
+
+
+class Normalization(nn.Module):
+    """Gives each piece of a path its `PieceNorm`. Stateless between calls."""
+
+    def at(self, position: Position) -> PieceNorm:
+        raise AssertionError("a normalisation says what it does at a position")
+
+
+class BatchNormalization(Normalization):
+    """Statistics of the batch at hand, as in training; keeps none."""
+
+    def at(self, position: Position) -> PieceNorm:
+        return batch_norm
+
+
+def batch_norm(layer: str, conv: Convolution, x: Tensor) -> Tensor:
+    """Normalise by the batch's own mean and variance."""
+    y = conv(x, conv.weight)
+    return F.batch_norm(y, None, None, conv.gamma, conv.beta, training=True, eps=EPS)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenNorm:
+    """A `PieceNorm` whose numbers are fixed, so that it can be folded into the weights.
+
+    `affine` gives scale and shift [out] for a layer.
+    """
+
+    affine: Callable[[str, Convolution], tuple[Tensor, Tensor]]
+
+    def folded(self, layer: str, conv: Convolution) -> tuple[Tensor, Tensor]:
+        """Weight [out, in/groups, k, k] and bias [out] of the convolution alone."""
+        scale, shift = self.affine(layer, conv)
+        return conv.weight * scale.view(-1, 1, 1, 1), shift
+
+    def __call__(self, layer: str, conv: Convolution, x: Tensor) -> Tensor:
+        return conv(x, *self.folded(layer, conv))
+
+
+class FrozenNormalization(Normalization):
+    """A normalisation with fixed numbers: what an artifact can hold."""
+
+    kind: ClassVar[NormalizationKind]
+
+    def at(self, position: Position) -> FrozenNorm:
+        raise AssertionError("a normalisation says what it does at a position")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything to save, by name."""
+        raise AssertionError("a frozen normalisation says what it holds")
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        raise AssertionError("a frozen normalisation says how it is read")
+
+
+class PieceAffine(FrozenNormalization):
+    """One affine a piece and layer, the same wherever the piece stands: a folded net.
+
+    Holds `scale` and `shift` [out] under `piece|layer|scale`; the fold phase trains them.
+    """
+
+    kind = "piece-affine"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.ParameterDict()
+
+    def add(self, piece: str, layer: str, scale: Tensor, shift: Tensor) -> None:
+        self.values[f"{piece}|{layer}|scale"] = nn.Parameter(scale.detach().clone())
+        self.values[f"{piece}|{layer}|shift"] = nn.Parameter(shift.detach().clone())
+
+    def at(self, position: Position) -> FrozenNorm:
+        piece = position.piece
+
+        def affine(layer: str, conv: Convolution) -> tuple[Tensor, Tensor]:
+            return self.values[f"{piece}|{layer}|scale"], self.values[f"{piece}|{layer}|shift"]
+
+        return FrozenNorm(affine)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self.values.items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.values = nn.ParameterDict({k: nn.Parameter(v) for k, v in tensors.items()})
+
+
+class SubnetStatistics(FrozenNormalization):
+    """Mean and variance per subnet, as a trie: subnets that share a prefix share statistics.
+
+    Holds `mean` and `var` [out] under `path|layer|mean`, the path joined by `>`.
+    """
+
+    kind = "subnet-statistics"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, position: Position, layer: str, mean: Tensor, var: Tensor) -> None:
+        key = f"{position.key}|{layer}|"
+        self.values[key + "mean"] = mean.detach().clone()
+        self.values[key + "var"] = var.detach().clone()
+
+    def at(self, position: Position) -> FrozenNorm:
+        path = position.key
+
+        def affine(layer: str, conv: Convolution) -> tuple[Tensor, Tensor]:
+            key = f"{path}|{layer}|"
+            if key + "mean" not in self.values:
+                raise UncalibratedError(f"no statistics for {path!r}: calibrate this subnet first")
+            scale = conv.gamma * torch.rsqrt(self.values[key + "var"] + EPS)
+            return scale, conv.beta - self.values[key + "mean"] * scale
+
+        return FrozenNorm(affine)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.values)
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.values = dict(tensors)
+
+
+class UncalibratedError(ValueError):
+    """A subnet whose batch-norm statistics were never measured."""
+
+
+FROZEN: dict[NormalizationKind, type[FrozenNormalization]] = {
+    cls.kind: cls for cls in (PieceAffine, SubnetStatistics)
+}
