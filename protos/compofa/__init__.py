@@ -1,0 +1,1 @@
+"""Protobuf packages whose names begin with `compofa`."""
