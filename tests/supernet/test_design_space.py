@@ -1,0 +1,154 @@
+"""What belongs to a design space, and how it resolves into pieces and shapes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from supernet.architecture import Architecture
+from supernet.design_space import DesignSpace, make_divisible
+from supernet.presets import PRESETS, design_space
+
+
+def elastic(**changes: Any) -> DesignSpace:
+    """`imagenet-mbv3` with some choices freed."""
+    data = design_space("imagenet-mbv3").model_dump() | changes
+    return DesignSpace.model_validate(data)
+
+
+FREE_KERNELS = elastic(name="free-kernels", kernels=((3, 5, 7),) * 5)
+FREE = elastic(name="free", kernels=((3, 5, 7),) * 5, compound=False)
+SPACES = [*(make() for make in PRESETS.values()), FREE_KERNELS, FREE]
+by_name = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_243_subnets_a_resolution_made_of_15_unit_variants(name: str) -> None:
+    space = design_space(name)
+    every = list(space.enumerate())
+    assert len(every) == len(set(every)) == space.size() == 243 * len(space.resolutions)
+    variants = space.unit_variants()
+    assert len(variants) == len(set(variants)) == 15
+    assert {v for arch in every for v in space.variants(arch)} == set(variants)
+
+
+def test_width_1_2_has_the_published_channels() -> None:
+    skeleton = design_space("imagenet-mbv3-w1.2").skeleton
+    assert (skeleton.stem_channels, skeleton.first_block_channels) == (24, 24)
+    assert [unit.out_channels for unit in skeleton.units] == [32, 48, 96, 136, 192]
+    assert (skeleton.head_channels, skeleton.feature_channels) == (1152, 1536)
+
+
+@by_name
+def test_coupling_gives_each_depth_its_ratio(space: DesignSpace) -> None:
+    arch = space.sample(random.Random(1))
+    for variant in space.variants(arch):
+        ratios = set(variant.expand_ratios)
+        assert not space.compound or ratios == {{2: 3, 3: 4, 4: 6}[variant.depth]}
+        assert ratios <= set(space.expand_ratios)
+
+
+@by_name
+@given(seed=st.integers(0, 2**32))
+def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
+    arch = space.sample(random.Random(seed))
+    assert space.contains(arch)
+    assert space.sample(random.Random(seed)) == arch
+    assert space.contains(Architecture.parse(arch.id))
+    blocks = [shape for v in space.variants(arch) for shape in space.blocks(v)]
+    assert len(blocks) == sum(arch.depths)
+    for before, after in zip(blocks, blocks[1:], strict=False):
+        assert after.in_channels == before.out_channels
+
+
+@by_name
+def test_largest_and_smallest_are_the_ends(space: DesignSpace) -> None:
+    assert space.contains(space.largest)
+    assert space.contains(space.smallest)
+    assert space.largest.depths == (4,) * 5
+    assert space.smallest.depths == (2,) * 5
+    assert space.largest.resolution == max(space.resolutions)
+    assert space.smallest.resolution == min(space.resolutions)
+
+
+def test_sampling_can_be_narrowed(space: DesignSpace) -> None:
+    rng = random.Random(0)
+    narrowed = {space.sample(rng, depths=(3, 4), resolution=12) for _ in range(50)}
+    assert narrowed == {Architecture((a, b), 12) for a in (3, 4) for b in (3, 4)}
+
+
+@pytest.mark.parametrize("subnet", ["d2@12", "d2-2-2@12", "d2-5@12", "d1-2@12"])
+def test_depths_outside_the_space_are_refused(space: DesignSpace, subnet: str) -> None:
+    assert not space.contains(Architecture.parse(subnet))
+    with pytest.raises(ValueError, match=f"subnet {subnet}: expected 2 depths"):
+        space.check(Architecture.parse(subnet))
+
+
+@pytest.mark.parametrize(
+    ("subnet", "expected"),
+    [
+        ("d2-2@13", "expected a resolution from [12, 16]"),
+        ("d2-2/k3-3-5-5@12", "expected 0 kernels, got 4"),
+        ("d2-2/e3-3-3-3@12", "expected 0 expand_ratios, got 4"),
+    ],
+)
+def test_other_strangers_are_refused(space: DesignSpace, subnet: str, expected: str) -> None:
+    with pytest.raises(ValueError, match="subnet") as caught:
+        space.check(Architecture.parse(subnet))
+    assert str(caught.value) == f"subnet {subnet}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"kernels": (9,) * 10}, "expected kernels of unit 0"),
+        ({"expand_ratios": (5,) * 10}, "expected expand ratios from"),
+        ({"kernels": (3,) * 9}, "expected 10 kernels, got 9"),
+    ],
+)
+def test_free_choices_are_checked(change: dict[str, tuple[int, ...]], expected: str) -> None:
+    choices = {"kernels": (3,) * 10, "expand_ratios": (3,) * 10} | change
+    with pytest.raises(ValueError, match=expected):
+        FREE.check(Architecture((2,) * 5, 224, **choices))
+
+
+def test_a_space_too_large_to_list_says_so() -> None:
+    assert FREE_KERNELS.size() == 5 * (3**2 + 3**3 + 3**4) ** 5
+    assert FREE.size() == 5 * (9**2 + 9**3 + 9**4) ** 5
+    with pytest.raises(ValueError, match="sample it instead"):
+        next(FREE_KERNELS.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"depths": (4, 3, 2)}, "expected increasing"),
+        ({"expand_ratios": (3, 4)}, "one for each depth"),
+        ({"kernels": ((3,),)}, "one entry a unit"),
+        ({"kernels": ((),) * 5}, "the unit stores"),
+        ({"resolutions": ()}, "at least 1 item"),
+        ({"colour": "red"}, "Extra inputs"),
+    ],
+)
+def test_an_inconsistent_space_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        elastic(**changes)
+
+
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'mnist'.*imagenet-mbv3, .*fashion-mnist-mbv3"):
+        design_space("mnist")
+
+
+@given(st.floats(1, 1e5), st.sampled_from([1, 4, 8]))
+def test_make_divisible_stays_near_and_never_cuts_a_tenth(channels: float, divisor: int) -> None:
+    rounded = make_divisible(channels, divisor)
+    assert rounded % divisor == 0
+    assert rounded >= divisor
+    assert rounded >= 0.9 * channels
+    assert rounded <= max(channels + divisor, divisor)
