@@ -1,0 +1,88 @@
+"""What can go wrong with a request: each error carries its wire status and its safe message.
+
+The codes are the names of gRPC statuses, but nothing here knows gRPC: the services map them in
+one place. A safe message may be shown to a caller; values in it are shortened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+MAX_SHOWN = 80  # characters of a caller's value that a message repeats
+MAX_LISTED = 50  # names that a message lists
+
+
+def shown(value: object) -> str:
+    """`value` as a message repeats it: its repr in one line, never more than `MAX_SHOWN`."""
+    if isinstance(value, str | bytes) and len(value) > MAX_SHOWN:
+        return f"{value[: MAX_SHOWN - 20]!r}... ({len(value)} long)"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+class GatewayError(Exception):
+    """An answer other than logits. `code` names the gRPC status, `safe_message` is for callers."""
+
+    code: ClassVar[str] = "INTERNAL"
+    safe_message: str = "internal error"
+
+    def __init__(self, safe_message: str | None = None) -> None:
+        self.safe_message = safe_message or type(self).safe_message
+        super().__init__(self.safe_message)
+
+
+class InvalidRequest(GatewayError):
+    """A field of the request is wrong: says which, its value and what was expected."""
+
+    code = "INVALID_ARGUMENT"
+    safe_message = "invalid request"
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field, self.expected = field, expected
+        super().__init__(f"{field}: expected {expected}, got {shown(value)}")
+
+
+class UnknownDeviceClass(GatewayError):
+    """No latency table for this device class: lists the classes there are."""
+
+    code = "NOT_FOUND"
+    safe_message = "unknown device class"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        listed = ", ".join(names[:MAX_LISTED]) + (", ..." if len(names) > MAX_LISTED else "")
+        there_are = f"there are {listed}" if names else "there are none yet"
+        super().__init__(f"device_class: {shown(name)} is not known; {there_are}")
+
+
+class NoSubnet(GatewayError):
+    """No subnet meets the budget or the accuracy: the message names the nearest there is."""
+
+    code = "FAILED_PRECONDITION"
+    safe_message = "no subnet meets the constraints"
+
+
+class DeadlineExceeded(GatewayError):
+    """The answer can no longer be there in time."""
+
+    code = "DEADLINE_EXCEEDED"
+    safe_message = "the deadline cannot be met"
+
+
+class QueueFull(GatewayError):
+    """Too many requests wait already. `retry_after_s` is when a place may be free."""
+
+    code = "RESOURCE_EXHAUSTED"
+    safe_message = "too many requests are waiting"
+
+    def __init__(self, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{type(self).safe_message}; try again in {retry_after_s:.2f} s")
+
+
+class Draining(GatewayError):
+    """The gateway is about to end and takes no new requests."""
+
+    code = "UNAVAILABLE"
+    safe_message = "the gateway is draining; try another one"

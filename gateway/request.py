@@ -1,0 +1,90 @@
+"""What a caller asks for and what is answered, as values. Knows no wire format.
+
+    >>> Constraints("phone", latency_budget_ms=5.0).latency_budget_ms
+    5.0
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.errors import InvalidRequest
+
+DEFAULT_MAX_BATCH = 32
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """A device class, and how fast a subnet is on it, how accurate, or neither.
+
+    Raises `InvalidRequest` naming the field where a value makes no sense.
+    """
+
+    device_class: str
+    latency_budget_ms: float | None = None
+    min_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.device_class, str) or not self.device_class:
+            raise InvalidRequest(
+                "device_class", self.device_class, "the name of a device class"
+            )
+        budget, accuracy = self.latency_budget_ms, self.min_accuracy
+        if budget is not None and not (_is_number(budget) and 0 < budget < math.inf):
+            raise InvalidRequest(
+                "latency_budget_ms", budget, "a positive, finite number of milliseconds"
+            )
+        if accuracy is not None and not (_is_number(accuracy) and 0 <= accuracy <= 1):
+            raise InvalidRequest("min_accuracy", accuracy, "a number from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInput:
+    """Normalised model input as raw little-endian bytes, row-major: `shape` is [B, C, H, W]."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """One image as PNG, JPEG or WebP bytes."""
+
+    data: bytes
+
+
+ModelInput = ImageInput | TensorInput
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The subnet chosen. `accuracy` is what the catalog expects, `latency_ms` what the device
+    class's table says; `degraded` where a better one fits the caller's constraints, but the
+    load or the deadline forbade it."""
+
+    subnet: str
+    accuracy: float
+    latency_ms: float
+    degraded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Logits [B, classes] and what they cost: `compute_ms` in the engine, `queue_ms` waiting
+    for it to be free."""
+
+    logits: Logits
+    selection: Selection
+    compute_ms: float
+    queue_ms: float
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
