@@ -1,8 +1,8 @@
 """The artifact on disk: a folder with weights, normalisation and a manifest. Never pickle.
 
-    >>> save(Path("my-net"), supernet, description)            # doctest: +SKIP
-    >>> artifact = load(Path("my-net"))                         # doctest: +SKIP
-    >>> artifact.supernet(images, Architecture.parse("d2-2-2-2-2@28"))  # doctest: +SKIP
+>>> save(Path("my-net"), supernet, description)            # doctest: +SKIP
+>>> artifact = load(Path("my-net"))                         # doctest: +SKIP
+>>> artifact.supernet(images, Architecture.parse("d2-2-2-2-2@28"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from supernet.architecture import Architecture
 
 Positive = Annotated[int, Field(ge=1)]
 Activation = Literal["relu", "h_swish"]
+Kernel = Literal[3, 5, 7]
+Stride = Literal[1, 2]
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -79,10 +81,10 @@ class UnitSpec(_Frozen):
     """The fixed part of a unit; `kernel` is the size its weights are stored at."""
 
     out_channels: Positive
-    stride: Literal[1, 2]
+    stride: Stride
     activation: Activation
     se: bool
-    kernel: Literal[3, 5, 7]
+    kernel: Kernel
 
 
 class Skeleton(_Frozen):
@@ -90,7 +92,7 @@ class Skeleton(_Frozen):
 
     in_channels: Positive
     stem_channels: Positive
-    stem_stride: Literal[1, 2]
+    stem_stride: Stride
     first_block_channels: Positive
     units: tuple[UnitSpec, ...] = Field(min_length=1)
     head_channels: Positive
@@ -114,7 +116,7 @@ class DesignSpace(_Frozen):
     depths: tuple[Positive, ...] = Field(min_length=1)
     expand_ratios: tuple[Positive, ...] = Field(min_length=1)
     compound: bool
-    kernels: tuple[tuple[Literal[3, 5, 7], ...], ...]
+    kernels: tuple[tuple[Kernel, ...], ...]
     resolutions: tuple[Positive, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -35,7 +35,8 @@ class SqueezeGate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x)
+        gate: Tensor = self.gate(x)
+        return x * gate
 
 
 class Shortcut(nn.Module):
@@ -46,7 +47,8 @@ class Shortcut(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        y: Tensor = self.body(x)
+        return x + y
 
 
 def extract(supernet: Supernet, arch: Architecture) -> nn.Sequential:
@@ -97,19 +99,17 @@ def _conv(norm: FrozenNorm, layer: str, conv: Convolution) -> nn.Conv2d:
     return _plain_conv(weight, bias, conv.stride, conv.groups)
 
 
-def _plain_conv(
-    weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1
-) -> nn.Conv2d:
+def _plain_conv(weight: Tensor, bias: Tensor | None, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     out_channels, per_group, kernel, _ = weight.shape
-    module = nn.utils.skip_init(
+    module: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d, per_group * groups, out_channels, kernel,
         stride=stride, padding=kernel // 2, groups=groups, bias=bias is not None,
     )  # fmt: skip
     with torch.no_grad():
         module.weight.copy_(weight)
-        if bias is not None:
+        if module.bias is not None and bias is not None:
             module.bias.copy_(bias)
-    return module.requires_grad_(False)  # type: ignore[return-value]
+    return module.requires_grad_(False)
 
 
 def _stem(supernet: Supernet, norm: FrozenNorm) -> nn.Sequential:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,7 +16,7 @@ from supernet.catalog import Catalog
 from supernet.design_space import DesignSpace
 from supernet.validation import first_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 MANIFEST_FILE = "artifact.json"
 NormalizationKind = Literal["piece-affine", "subnet-statistics"]
 

@@ -7,6 +7,7 @@ with statistics per subnet (`SubnetStatistics`) and a folded net (`PieceAffine`)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -62,24 +63,25 @@ class Position:
 class PieceNorm(Protocol):
     """Runs one named convolution of a piece and normalises what comes out."""
 
-    def __call__(self, layer: str, conv: Convolution, x: Tensor) -> Tensor: ...
+    def __call__(self, layer: str, conv: Convolution, x: Tensor, /) -> Tensor: ...
 
 
-class Normalization(nn.Module):
+class Normalization(nn.Module, ABC):
     """Gives each piece of a path its `PieceNorm`. Stateless between calls."""
 
-    def at(self, position: Position) -> PieceNorm:
-        raise AssertionError("a normalisation says what it does at a position")
+    @abstractmethod
+    def at(self, position: Position, /) -> PieceNorm:
+        """What runs the convolutions of the piece at `position`."""
 
 
 class BatchNormalization(Normalization):
     """Statistics of the batch at hand, as in training; keeps none."""
 
-    def at(self, position: Position) -> PieceNorm:
+    def at(self, _position: Position) -> PieceNorm:
         return batch_norm
 
 
-def batch_norm(layer: str, conv: Convolution, x: Tensor) -> Tensor:
+def batch_norm(_layer: str, conv: Convolution, x: Tensor) -> Tensor:
     """Normalise by the batch's own mean and variance."""
     y = conv(x, conv.weight)
     return F.batch_norm(y, None, None, conv.gamma, conv.beta, training=True, eps=EPS)
@@ -108,16 +110,17 @@ class FrozenNormalization(Normalization):
 
     kind: ClassVar[NormalizationKind]
 
-    def at(self, position: Position) -> FrozenNorm:
-        raise AssertionError("a normalisation says what it does at a position")
+    @abstractmethod
+    def at(self, position: Position, /) -> FrozenNorm:
+        """As for every normalisation, with numbers that can be folded."""
 
+    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """Everything to save, by name."""
-        raise AssertionError("a frozen normalisation says what it holds")
 
+    @abstractmethod
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `tensors`."""
-        raise AssertionError("a frozen normalisation says how it is read")
 
 
 class PieceAffine(FrozenNormalization):
@@ -139,7 +142,7 @@ class PieceAffine(FrozenNormalization):
     def at(self, position: Position) -> FrozenNorm:
         piece = position.piece
 
-        def affine(layer: str, conv: Convolution) -> tuple[Tensor, Tensor]:
+        def affine(layer: str, _conv: Convolution) -> tuple[Tensor, Tensor]:
             return self.values[f"{piece}|{layer}|scale"], self.values[f"{piece}|{layer}|shift"]
 
         return FrozenNorm(affine)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from supernet.design_space import Activation, DesignSpace, Skeleton, UnitSpec, make_divisible
+from supernet.design_space import (
+    Activation,
+    DesignSpace,
+    Kernel,
+    Skeleton,
+    Stride,
+    UnitSpec,
+    make_divisible,
+)
 
 _ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "h_swish", "h_swish", "h_swish")
 _SE = (False, True, False, True, True)
-_KERNELS = (3, 5, 3, 3, 5)  # CompOFA's fixed kernels, one a unit
+_KERNELS: tuple[Kernel, ...] = (3, 5, 3, 3, 5)  # CompOFA's fixed kernels, one a unit
+_IMAGENET_STRIDES: tuple[Stride, ...] = (2, 2, 2, 1, 2)
+_SMALL_STRIDES: tuple[Stride, ...] = (2, 2, 1, 2, 1)
 
 
 def imagenet_mbv3(width: float = 1.0) -> DesignSpace:
@@ -24,7 +34,7 @@ def imagenet_mbv3(width: float = 1.0) -> DesignSpace:
     units = tuple(
         UnitSpec(out_channels=wide(channels), stride=stride, activation=activation, se=se, kernel=7)
         for channels, stride, activation, se in zip(
-            (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), _ACTIVATIONS, _SE, strict=True
+            (24, 40, 80, 112, 160), _IMAGENET_STRIDES, _ACTIVATIONS, _SE, strict=True
         )
     )
     return DesignSpace(
@@ -52,7 +62,7 @@ def fashion_mnist_mbv3() -> DesignSpace:
     units = tuple(
         UnitSpec(out_channels=channels, stride=stride, activation=activation, se=se, kernel=kernel)
         for channels, stride, activation, se, kernel in zip(
-            (16, 24, 40, 48, 48), (2, 2, 1, 2, 1), _ACTIVATIONS, _SE, _KERNELS, strict=True
+            (16, 24, 40, 48, 48), _SMALL_STRIDES, _ACTIVATIONS, _SE, _KERNELS, strict=True
         )
     )
     return DesignSpace(

@@ -11,7 +11,7 @@ from torch import nn
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
-from supernet.extract import extract
+from supernet.extract import SqueezeGate, extract
 from supernet.model import Supernet
 from supernet.presets import design_space
 
@@ -49,7 +49,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def _gate_layers(module: nn.Module) -> list[nn.Module]:
-    return list(module.gate.modules()) if isinstance(getattr(module, "gate", None), nn.Module) else []
+    return list(module.modules()) if isinstance(module, SqueezeGate) else []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
     assert space.contains(Architecture.parse(arch.id))
     blocks = [shape for v in space.variants(arch) for shape in space.blocks(v)]
     assert len(blocks) == sum(arch.depths)
-    for before, after in zip(blocks, blocks[1:], strict=False):
+    for before, after in itertools.pairwise(blocks):
         assert after.in_channels == before.out_channels
 
 
