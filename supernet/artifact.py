@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from supernet.catalog import Catalog
+from supernet.extract import affine_shapes
 from supernet.latency import LatencyTable, read_table
 from supernet.manifest import (
     MANIFEST_FILE,
@@ -96,10 +97,14 @@ def load(folder: Path) -> Artifact:
     """Read an artifact. Raises `ArtifactError` in one line that lists every bad key."""
     manifest = read_manifest(folder)
     norm = FROZEN[manifest.normalization]()
-    norm.load(_read_tensors(folder / NORM_FILE, manifest.norm_sha256))
+    numbers = _read_tensors(folder / NORM_FILE, manifest.norm_sha256)
+    if isinstance(norm, PieceAffine):
+        _check(folder / NORM_FILE, affine_shapes(manifest.design_space), numbers)
+    norm.load(numbers)
     supernet = Supernet(manifest.design_space, norm)
     weights = _read_tensors(folder / WEIGHTS_FILE, manifest.weights_sha256)
-    _assign(folder, supernet, weights)
+    _check(folder / WEIGHTS_FILE, {k: v.shape for k, v in _weights(supernet).items()}, weights)
+    supernet.load_state_dict(weights, strict=False)
     return Artifact(manifest, supernet.eval().requires_grad_(False))
 
 
@@ -142,22 +147,27 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
         raise ArtifactError(f"artifact {path.parent}: {path.name}: {error}") from None
 
 
-def _assign(folder: Path, supernet: Supernet, weights: dict[str, Tensor]) -> None:
-    expected = _weights(supernet)
-    problems = [f"missing {name}" for name in expected.keys() - weights.keys()]
-    problems += [f"unexpected {name}" for name in weights.keys() - expected.keys()]
+def _check(path: Path, expected: Mapping[str, tuple[int, ...]], found: dict[str, Tensor]) -> None:
+    """Raise `ArtifactError` listing every missing, unexpected or misshapen tensor."""
+    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
+    problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
     problems += [
-        f"{name} has shape {list(weights[name].shape)}, expected {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in weights and weights[name].shape != tensor.shape
+        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name].shape != shape
     ]
     if problems:
-        raise ArtifactError(f"artifact {folder}: {WEIGHTS_FILE}: {'; '.join(sorted(problems))}")
-    supernet.load_state_dict(weights, strict=False)
+        raise ArtifactError(f"artifact {path.parent}: {path.name}: {'; '.join(sorted(problems))}")
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write beside `folder`, then rename: a kill leaves the old folder or the new one."""
+    """Write beside `folder`, then rename: what is at `folder` is always whole.
+
+    A kill between the two renames leaves the old one beside it, under `.<name>.*.old`.
+    Raises `ValueError` rather than remove something that is not an artifact.
+    """
+    if folder.exists() and not _may_go(folder):
+        raise ValueError(f"artifact {folder}: something else is there; give a new or empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -173,6 +183,10 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _may_go(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MANIFEST_FILE).exists() or not any(folder.iterdir()))
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
-from supernet.design_space import Activation, BlockShape, UnitVariant
+from supernet.design_space import Activation, BlockShape, DesignSpace, UnitVariant
 from supernet.layers import ElasticBlock, SqueezeExcitation
 from supernet.model import Supernet
 from supernet.normalization import (
@@ -85,6 +85,24 @@ def pieces(supernet: Supernet) -> dict[str, nn.Module]:
 def piece_names(supernet: Supernet, arch: Architecture) -> tuple[str, ...]:
     """The pieces that make up `arch`, in order."""
     return ("stem", *(v.name for v in supernet.space.variants(arch)), "head")
+
+
+def affine_shapes(space: DesignSpace) -> dict[str, tuple[int, ...]]:
+    """What the normalisation of a folded net on a compound space holds: name → shape."""
+    s = space.skeleton
+    channels = {"stem|first_conv": s.stem_channels, "head|final_expand": s.head_channels}
+    channels |= _block_channels("stem|first_block", space.first_block, expands=False)
+    for variant in space.unit_variants():
+        for i, shape in enumerate(space.blocks(variant)):
+            channels |= _block_channels(f"{variant.name}|block{i}", shape)
+    return {f"{k}|{end}": (n,) for k, n in channels.items() for end in ("scale", "shift")}
+
+
+def _block_channels(name: str, shape: BlockShape, *, expands: bool = True) -> dict[str, int]:
+    channels = {"depthwise": shape.mid_channels, "project": shape.out_channels}
+    if expands:
+        channels["expand"] = shape.mid_channels
+    return {f"{name}/{layer}": n for layer, n in channels.items()}
 
 
 def _frozen(supernet: Supernet) -> FrozenNormalization:

@@ -1,0 +1,88 @@
+"""A latency table keeps its numbers, says where they come from, and is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supernet.latency import LatencyTable, read_table
+
+
+@pytest.fixture
+def table() -> LatencyTable:
+    return LatencyTable(
+        device_class="board",
+        artifact_hash="0" * 32,
+        source="measured on a board",
+        measured=True,
+        latency_ms={"d2-2@12": 1.5, "d3-3@12": 2.5},
+        p95_ms={"d2-2@12": 2.0},
+        default_budget_ms=2.0,
+        conditions={"threads": "1"},
+    )
+
+
+def test_file_round_trip(table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "board.json"
+    path.write_text(table.model_dump_json())
+    assert read_table(path) == table
+
+
+def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -> None:
+    slow = table.scaled(4.0, "imagined", default_budget_ms=9.0)
+    assert slow.latency_ms == {"d2-2@12": 6.0, "d3-3@12": 10.0}
+    assert slow.p95_ms == {"d2-2@12": 8.0}
+    assert slow.device_class == "imagined"
+    assert slow.default_budget_ms == 9.0
+    assert not slow.measured
+    assert slow.source == "not measured: board times 4"
+    assert slow.artifact_hash == table.artifact_hash
+    assert table.measured
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"device_class": "Board"}, "device_class"),
+        ({"device_class": "../board"}, "device_class"),
+        ({"device_class": ""}, "device_class"),
+        ({"latency_ms": {}}, "latency_ms"),
+        ({"latency_ms": {"d2-2@12": 0.0}}, "latency_ms.d2-2@12"),
+        ({"latency_ms": {"d2-2@12": -1.0}}, "latency_ms.d2-2@12"),
+        ({"latency_ms": {"d2-2@12": "fast"}}, "latency_ms.d2-2@12"),
+        ({"latency_ms": {"d2-2@12": float("nan")}}, "latency_ms.d2-2@12"),
+        ({"latency_ms": {"d2-2@12": float("inf")}}, "latency_ms.d2-2@12"),
+        ({"default_budget_ms": -1.0}, "default_budget_ms"),
+        ({"created": "yesterday"}, "created"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_field_is_named_in_one_line(
+    table: LatencyTable, tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "board.json"
+    path.write_text(json.dumps(table.model_dump(mode="json") | change))
+    with pytest.raises(ValueError, match="latency table") as caught:
+        read_table(path)
+    message = str(caught.value)
+    assert message.startswith(f"latency table {path}: {field}: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_no_table_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "board.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"latency table {path}: ") as caught:
+        read_table(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No such file or directory"):
+        read_table(tmp_path / "nothing.json")
+    with pytest.raises(ValueError, match="Is a directory"):
+        read_table(tmp_path)
