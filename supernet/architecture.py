@@ -8,7 +8,7 @@ It knows nothing of weights, and nothing is ever 'set active': it is passed in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NUMBERS = r"[1-9]\d{0,3}(?:-[1-9]\d{0,3})*"
 _ID = re.compile(
@@ -40,6 +40,10 @@ class Architecture:
         if self.expand_ratios:
             parts.append("e" + _join(self.expand_ratios))
         return "/".join(parts) + f"@{self.resolution}"
+
+    def at(self, resolution: int) -> Architecture:
+        """The same subnet at another resolution."""
+        return replace(self, resolution=resolution)
 
     @classmethod
     def parse(cls, subnet_id: str) -> Architecture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace, UnitVariant
 from supernet.layers import ElasticBlock, ElasticConv, activate
 from supernet.normalization import BatchNormalization, Normalization, PieceNorm, Position
+
+Path = tuple[UnitVariant, ...]
 
 
 class Supernet(nn.Module):
@@ -58,6 +60,30 @@ class Supernet(nn.Module):
             position = position.then(variant.name)
             x = self.run_unit(x, variant, self.normalization.at(position))
         return self.run_head(x, self.normalization.at(position.then("head")))
+
+    def run_paths(
+        self, x: Tensor, resolution: int, paths: Iterable[Path]
+    ) -> Iterator[tuple[Path, Tensor]]:
+        """Logits [B, classes] of each path, computing what paths share only once.
+
+        All 243 paths of a compound space take 363 unit evaluations instead of 1,215.
+        """
+        position = Position.start(resolution)
+        x = self.run_stem(x, self.normalization.at(position))
+        yield from self._branches(x, position, (), list(paths))
+
+    def _branches(
+        self, x: Tensor, position: Position, done: Path, paths: list[Path]
+    ) -> Iterator[tuple[Path, Tensor]]:
+        unit = len(done)
+        if unit == len(self.units):
+            yield done, self.run_head(x, self.normalization.at(position.then("head")))
+            return
+        for variant in dict.fromkeys(path[unit] for path in paths):
+            here = position.then(variant.name)
+            y = self.run_unit(x, variant, self.normalization.at(here))
+            below = [path for path in paths if path[unit] == variant]
+            yield from self._branches(y, here, (*done, variant), below)
 
     def run_stem(self, x: Tensor, norm: PieceNorm) -> Tensor:
         """First convolution and the static block: [B, in, H, W] → [B, C, H', W']."""

@@ -1,0 +1,141 @@
+"""Fashion-MNIST on disk and in memory: found, downloaded, checked, split.
+
+Knows nothing of models. Files are IDX (LeCun et al.), gzipped as they are distributed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+LABELS = (
+    "t-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle-boot",
+)  # fmt: skip
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
+_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+# SHA-256 of the unpacked content: distributors compress it differently.
+_FILES = {
+    "train-images-idx3-ubyte.gz": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images [N, C, H, W] as bytes and their labels [N] as integers."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> Images:
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Disjoint splits: `train` for gradients, `validation` for choosing, `test` for reporting."""
+
+    train: Images
+    validation: Images
+    test: Images
+    labels: tuple[str, ...]
+
+
+def load_fashion_mnist(
+    folder: Path | None, validation_images: int, train_images: int | None = None
+) -> Dataset:
+    """The 60,000 + 10,000 images of Fashion-MNIST, with a held-out validation split.
+
+    `folder` holds the four `.gz` files; None looks where Debian's package puts them and else
+    downloads them once. Raises `ValueError` for a missing or damaged file.
+    """
+    folder = folder or _find_or_download()
+    train = _read_split(folder, "train")
+    held_out = _stratified(train.labels, validation_images)
+    rest = torch.ones(len(train), dtype=torch.bool)
+    rest[held_out] = False
+    remaining = train.take(rest.nonzero().flatten())
+    if train_images is not None:
+        remaining = remaining.take(_stratified(remaining.labels, train_images))
+    return Dataset(remaining, train.take(held_out), _read_split(folder, "t10k"), LABELS)
+
+
+def _stratified(labels: Tensor, count: int) -> Tensor:
+    """Indices of the first `count` images when the classes take turns."""
+    if not 0 < count < len(labels):
+        raise ValueError(f"{count} images to take: expected 1 to {len(labels) - 1}")
+    classes = [(labels == c).nonzero().flatten() for c in labels.unique()]
+    share, more = divmod(count, len(classes))
+    chosen = [indices[: share + (i < more)] for i, indices in enumerate(classes)]
+    return torch.cat(chosen).sort().values
+
+
+def _read_split(folder: Path, split: str) -> Images:
+    pixels = _read(folder, f"{split}-images-idx3-ubyte.gz", header=16)
+    labels = _read(folder, f"{split}-labels-idx1-ubyte.gz", header=8)
+    return Images(
+        torch.from_numpy(pixels.reshape(-1, 1, 28, 28).copy()),
+        torch.from_numpy(labels.astype(np.int64)),
+    )
+
+
+def _read(folder: Path, name: str, header: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    path = folder / name
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"data set {folder}: {name} is missing") from None
+    except (OSError, EOFError, gzip.zlib.error):  # type: ignore[attr-defined]
+        raise ValueError(f"data set {folder}: {name} cannot be read or is truncated") from None
+    if hashlib.sha256(content).hexdigest() != _FILES[name]:
+        raise ValueError(f"data set {folder}: {name} is not Fashion-MNIST's: wrong SHA-256")
+    return np.frombuffer(content, np.uint8, offset=header)
+
+
+def _find_or_download() -> Path:
+    if all((DEBIAN_FOLDER / name).is_file() for name in _FILES):
+        return DEBIAN_FOLDER
+    folder = platformdirs.user_cache_path("compofa") / "fashion-mnist"
+    for name in _FILES:
+        if not (folder / name).is_file():
+            _download(name, folder)
+    return folder
+
+
+def _download(name: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{name}.{os.getpid()}.part"
+    try:
+        with urllib.request.urlopen(_URL + name, timeout=60) as response:  # noqa: S310
+            partial.write_bytes(response.read())
+        partial.replace(folder / name)
+    except OSError as error:
+        raise ValueError(
+            f"data set Fashion-MNIST: cannot download {_URL}{name} ({error}); install Debian's "
+            "dataset-fashion-mnist or give --data"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
