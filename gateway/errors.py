@@ -4,6 +4,8 @@ The codes are the names of gRPC statuses, but nothing here knows gRPC: the servi
 one place. A safe message may be shown to a caller; values in it are shortened.
 """
 
+# ruff: noqa: N818 - these are named for the answer they are, as gRPC names its statuses
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What a caller asks for and what is answered, as values. Knows no wire format.
 
-    >>> Constraints("phone", latency_budget_ms=5.0).latency_budget_ms
-    5.0
+>>> Constraints("phone", latency_budget_ms=5.0).latency_budget_ms
+5.0
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ class Constraints:
     min_accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.device_class, str) or not self.device_class:
-            raise InvalidRequest(
-                "device_class", self.device_class, "the name of a device class"
-            )
+        if not self.device_class:
+            raise InvalidRequest("device_class", self.device_class, "the name of a device class")
         budget, accuracy = self.latency_budget_ms, self.min_accuracy
         if budget is not None and not (_is_number(budget) and 0 < budget < math.inf):
             raise InvalidRequest(

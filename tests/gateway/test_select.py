@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from gateway.errors import DeadlineExceeded, GatewayError, NoSubnet
+from gateway.request import Constraints, Selection
+from gateway.select import Candidates, select
+from supernet.catalog import Catalog, CatalogEntry
+from supernet.latency import LatencyTable
+
+NEARLY_EQUAL = st.sampled_from([0.25, 0.5, 0.5000001, 0.75])  # so that ties are met
+ACCURACY = st.one_of(NEARLY_EQUAL, st.floats(0, 1))
+MILLISECONDS = st.one_of(st.sampled_from([1.0, 2.0, 4.0]), st.floats(0.01, 100))
+
+
+@dataclass(frozen=True)
+class Row:
+    subnet: str
+    resolution: int
+    accuracy: float
+    latency_ms: float
+    engine_ms: float | None
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[Row]:
+    names = draw(
+        st.lists(
+            st.tuples(st.integers(1, 4), st.sampled_from([20, 24, 28])),
+            min_size=1, max_size=12, unique=True,
+        )
+    )  # fmt: skip
+    return [
+        Row(f"d{depth}@{resolution}", resolution, draw(ACCURACY), draw(MILLISECONDS),
+            draw(st.none() | MILLISECONDS))
+        for depth, resolution in names
+    ]  # fmt: skip
+
+
+def candidates(table: list[Row], default_budget_ms: float | None = None) -> Candidates:
+    entries = tuple(
+        CatalogEntry(subnet=r.subnet, accuracy=r.accuracy, macs=1, parameters=1) for r in table
+    )
+    latencies = LatencyTable(
+        device_class="phone",
+        artifact_hash="",
+        source="made up",
+        measured=False,
+        latency_ms={r.subnet: r.latency_ms for r in table},
+        default_budget_ms=default_budget_ms,
+    )
+    return Candidates(Catalog(entries=entries), latencies)
+
+
+def brute_force(
+    table: list[Row],
+    constraints: Constraints,
+    default_budget_ms: float | None,
+    max_resolution: int | None,
+    engine_budget_ms: float | None,
+) -> Row | type[GatewayError]:
+    """Selection as the design words it, over every row."""
+    budget, accuracy = constraints.latency_budget_ms, constraints.min_accuracy
+    only_accuracy = budget is None and accuracy is not None
+    if budget is None and not only_accuracy:
+        budget = default_budget_ms
+    wanted = [
+        r
+        for r in table
+        if (max_resolution is None or r.resolution <= max_resolution)
+        and (budget is None or r.latency_ms <= budget)
+        and (accuracy is None or r.accuracy >= accuracy)
+    ]
+    in_time = [
+        r
+        for r in wanted
+        if engine_budget_ms is None
+        or (engine_budget_ms > 0 and (r.engine_ms is None or r.engine_ms <= engine_budget_ms))
+    ]
+    if not wanted:
+        return NoSubnet
+    if not in_time:
+        return DeadlineExceeded
+    if only_accuracy:
+        return min(in_time, key=lambda r: (r.latency_ms, -r.accuracy))
+    return min(in_time, key=lambda r: (-r.accuracy, r.latency_ms))
+
+
+def outcome(
+    table: list[Row],
+    constraints: Constraints,
+    default_budget_ms: float | None,
+    max_resolution: int | None,
+    engine_budget_ms: float | None,
+) -> Selection | type[GatewayError]:
+    times = {r.subnet: r.engine_ms for r in table if r.engine_ms is not None}
+    try:
+        return select(
+            candidates(table, default_budget_ms),
+            constraints,
+            max_resolution=max_resolution,
+            engine_budget_ms=engine_budget_ms,
+            engine_ms=times,
+        )
+    except GatewayError as error:
+        return type(error)
+
+
+@given(
+    table=rows(),
+    budget=st.none() | MILLISECONDS,
+    accuracy=st.none() | ACCURACY,
+    default=st.none() | MILLISECONDS,
+    max_resolution=st.none() | st.integers(19, 29),
+    engine_budget=st.none() | MILLISECONDS | st.just(-1.0),
+)
+def test_equals_brute_force(
+    table: list[Row],
+    budget: float | None,
+    accuracy: float | None,
+    default: float | None,
+    max_resolution: int | None,
+    engine_budget: float | None,
+) -> None:
+    constraints = Constraints("phone", budget, accuracy)
+    expected = brute_force(table, constraints, default, max_resolution, engine_budget)
+    chosen = outcome(table, constraints, default, max_resolution, engine_budget)
+    if isinstance(expected, type) or isinstance(chosen, type):
+        assert chosen is expected
+        return
+    assert (chosen.accuracy, chosen.latency_ms) == (expected.accuracy, expected.latency_ms)
+    unhurried = brute_force(table, constraints, default, max_resolution, None)
+    assert isinstance(unhurried, Row)
+    worse = (unhurried.accuracy, unhurried.latency_ms) != (chosen.accuracy, chosen.latency_ms)
+    assert chosen.degraded == worse
+
+
+@given(table=rows(), budget=MILLISECONDS, more=MILLISECONDS)
+def test_a_larger_budget_is_never_answered_worse(
+    table: list[Row], budget: float, more: float
+) -> None:
+    small = outcome(table, Constraints("phone", budget), None, None, None)
+    assume(isinstance(small, Selection))
+    large = outcome(table, Constraints("phone", budget + more), None, None, None)
+    assert isinstance(small, Selection)
+    assert isinstance(large, Selection)
+    assert large.accuracy >= small.accuracy
+
+
+THREE = [
+    Row("d1@20", 20, 0.80, 1.0, 5.0),
+    Row("d2@24", 24, 0.90, 2.0, 10.0),
+    Row("d3@28", 28, 0.95, 4.0, 20.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        (
+            Constraints("phone", latency_budget_ms=0.5),
+            "no subnet takes at most 0.5 ms on 'phone'; the fastest is d1@20 "
+            "(1 ms, accuracy 0.8000)",
+        ),
+        (
+            Constraints("phone", min_accuracy=0.99),
+            "no subnet reaches accuracy 0.99 on 'phone'; the most accurate is d3@28 "
+            "(4 ms, accuracy 0.9500)",
+        ),
+        (
+            Constraints("phone", latency_budget_ms=1.5, min_accuracy=0.85),
+            "no subnet reaches accuracy 0.85 within 1.5 ms on 'phone'; the fastest that reaches "
+            "it is d2@24 (2 ms, accuracy 0.9000)",
+        ),
+    ],
+)
+def test_names_the_nearest_that_exists(constraints: Constraints, message: str) -> None:
+    with pytest.raises(NoSubnet) as caught:
+        select(candidates(THREE), constraints)
+    assert caught.value.safe_message == message
+
+
+def test_says_where_no_resolution_is_small_enough() -> None:
+    with pytest.raises(NoSubnet, match="at or below 19 pixels; the smallest is 20"):
+        select(candidates(THREE), Constraints("phone"), max_resolution=19)
+
+
+def test_subnets_missing_from_the_table_are_not_eligible() -> None:
+    catalog = Catalog(
+        entries=tuple(
+            CatalogEntry(subnet=r.subnet, accuracy=r.accuracy, macs=1, parameters=1) for r in THREE
+        )
+    )
+    table = LatencyTable(
+        device_class="phone", artifact_hash="", source="made up", measured=False,
+        latency_ms={"d1@20": 1.0, "d2@24": 2.0},
+    )  # fmt: skip
+    assert select(Candidates(catalog, table), Constraints("phone")).subnet == "d2@24"
+
+
+def test_the_deadline_takes_a_smaller_subnet_and_says_so() -> None:
+    times = {r.subnet: r.engine_ms for r in THREE if r.engine_ms is not None}
+    chosen = select(candidates(THREE), Constraints("phone"), engine_budget_ms=12.0, engine_ms=times)
+    assert (chosen.subnet, chosen.degraded) == ("d2@24", True)
