@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ from supernet.normalization import Convolution, PieceAffine, PieceNorm, Position
 LABELS = ("ankle boot", "bag", "coat", "dress", "pullover",
           "sandal", "shirt", "sneaker", "t-shirt", "trouser")  # fmt: skip
 NANOSECONDS_PER_MAC = 20  # a slow device, so that latencies are a few tenths of a millisecond
+
+# A shared machine may be slow for a moment; pytest-timeout catches what really hangs.
+hypothesis.settings.register_profile("compofa", deadline=None)
+hypothesis.settings.load_profile("compofa")
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
 
