@@ -25,7 +25,7 @@ from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
 from gateway.select import select
-from gateway.tables import DeviceClassInfo, EmbeddedStore, default_store
+from gateway.tables import DeviceClassInfo, open_store
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.manifest import Manifest
@@ -211,11 +211,10 @@ class Pipeline:
 def open_pipeline(config: ServerConfig) -> Pipeline:
     """Everything `config` names, loaded and ready. Raises `ValueError` in one line."""
     loaded = artifact.load(config.artifact)
-    store = default_store() if config.store is None else EmbeddedStore(config.store)
     device_classes = DeviceClasses(
         loaded.manifest,
         bundled_tables(config.artifact),
-        store,
+        open_store(config.store),
         fallback=config.fallback_device_class,
     )
     engine = TorchEngine(loaded.supernet, max_resident_bytes=config.max_resident_bytes)
@@ -225,6 +224,7 @@ def open_pipeline(config: ServerConfig) -> Pipeline:
         engine,
         max_batch=config.max_batch,
         max_pending=config.max_pending,
+        num_workers=config.workers,
         threads_per_worker=config.threads,
     )
     pipeline.warm()
