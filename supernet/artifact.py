@@ -48,6 +48,12 @@ class Description:
     catalog: Catalog = Catalog()
     ledger: Ledger | None = None
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> Description:
+        """What to save an artifact again with."""
+        m = manifest
+        return cls(m.name, m.preprocessing, m.labels, m.catalog, m.ledger)
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from supernet.validation import first_error
 
 Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-DeviceClass = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+_DEVICE_CLASS = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
+
+
+def check_device_class(name: str) -> None:
+    """Raise `ValueError` where `name` cannot name a device class."""
+    if re.fullmatch(_DEVICE_CLASS, name) is None:
+        raise ValueError(
+            f"device class {name!r}: expected small letters, digits, '.', '_' or '-', at most 63"
+        )
 
 
 class LatencyTable(BaseModel):

@@ -153,6 +153,14 @@ class PieceAffine(FrozenNormalization):
     def load(self, tensors: dict[str, Tensor]) -> None:
         self.values = nn.ParameterDict({k: nn.Parameter(v) for k, v in tensors.items()})
 
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> PieceAffine:
+        """The affines in the state-dict of a folded `Supernet`."""
+        prefix = "normalization.values."
+        norm = cls()
+        norm.load({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        return norm
+
 
 class SubnetStatistics(FrozenNormalization):
     """Mean and variance per subnet, as a trie: subnets that share a prefix share statistics.

@@ -129,7 +129,7 @@ def _download(name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{name}.{os.getpid()}.part"
     try:
-        with urllib.request.urlopen(_URL + name, timeout=60) as response:  # noqa: S310
+        with urllib.request.urlopen(_URL + name, timeout=60) as response:
             partial.write_bytes(response.read())
         partial.replace(folder / name)
     except OSError as error:

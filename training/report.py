@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +16,14 @@ from training import checkpoint
 from training.recipe import Phase
 
 LOG_STEPS = 100
+
+
+@contextmanager
+def track(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error for work that is not training; call it to advance."""
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 class RunReport:

@@ -20,6 +20,7 @@ from supernet import manifest
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.importance import sort_channels
+from supernet.layers import channels_last
 from supernet.manifest import Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import PieceAffine
@@ -86,7 +87,7 @@ class Trainer:
         self.teacher: Supernet | None = None
         with torch.random.fork_rng():
             torch.manual_seed(python_random(recipe.seed, "weights").getrandbits(63))
-            self.supernet = Supernet(self.space).to(memory_format=torch.channels_last)
+            self.supernet = channels_last(Supernet(self.space))
         self._restore()
 
     def run(self, report: Report) -> None:
@@ -243,7 +244,7 @@ class Trainer:
         return not (folded and name.endswith((".gamma", ".beta")))
 
     def _copy_of_supernet(self, weights: dict[str, Tensor]) -> Supernet:
-        copy = Supernet(self.space).to(memory_format=torch.channels_last)
+        copy = channels_last(Supernet(self.space))
         copy.load_state_dict(weights)
         return copy.requires_grad_(False)
 
@@ -264,10 +265,7 @@ class Trainer:
             return
         self.progress, self.phases = saved.progress, saved.phases
         if saved.folded:
-            prefix = "normalization.values."
-            norm = PieceAffine()
-            norm.load({k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)})
-            self.supernet.normalization = norm
+            self.supernet.normalization = PieceAffine.from_state(saved.weights)
         self.supernet.load_state_dict(saved.weights)
         if saved.teacher:
             self.teacher = self._copy_of_supernet(saved.teacher)

@@ -1,0 +1,132 @@
+"""A recipe from start to finish: train, make runnable, evaluate, profile, write the artifact."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import statistics
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from supernet import artifact
+from supernet.artifact import Artifact, Description
+from supernet.latency import LatencyTable
+from supernet.manifest import Ledger, Manifest, Preprocessing
+from supernet.model import Supernet
+from supernet.normalization import PieceAffine
+from training.augment import Transform
+from training.calibrate import calibrate
+from training.data import Dataset, load_fashion_mnist
+from training.evaluate import build_catalog
+from training.profile import processor, profile
+from training.randomness import torch_generator
+from training.recipe import Recipe
+from training.report import RunReport, track
+from training.trainer import Trainer
+
+REFERENCE_CLASS = "reference-cpu"
+CALIBRATION_IMAGES = 2000  # enough for batch-norm statistics (Cai et al., ICLR 2020)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run keeps its state and leaves its result."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def artifact(self) -> Path:
+        return self.path / "artifact"
+
+
+def run(recipe: Recipe, out: Path, data: Path | None, num_threads: int) -> Manifest:
+    """Train `recipe` into `out`, going on where an interrupted run stopped.
+
+    `data` is the data set's folder (None: look for it). Raises `ValueError` for bad input.
+    """
+    dataset = load_fashion_mnist(data, recipe.validation_images, recipe.train_images)
+    folder = RunFolder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(recipe, dataset.train, folder.checkpoint, num_threads)
+    with RunReport(folder.log) as report:
+        trainer.run(report)
+    supernet = trainer.supernet.eval()
+    transform = Transform(Preprocessing(mean=recipe.mean, std=recipe.std))
+    if not isinstance(supernet.normalization, PieceAffine):
+        calibrate_all(supernet, dataset, transform, recipe.seed)
+    images = len(dataset.validation) + len(dataset.test)
+    with track("evaluate", images * len(supernet.space.resolutions)) as advance:
+        catalog = build_catalog(
+            supernet, dataset, transform, num_threads=num_threads, advance=advance
+        )
+    description = Description(
+        name=recipe.design_space,
+        preprocessing=transform.preprocessing,
+        labels=dataset.labels,
+        catalog=catalog,
+        ledger=_ledger(recipe, trainer, dataset, num_threads),
+    )
+    artifact.save(folder.artifact, supernet, description)
+    return _add_tables(folder.artifact, description)
+
+
+def calibrate_all(supernet: Supernet, dataset: Dataset, transform: Transform, seed: int) -> None:
+    """Statistics for every subnet at every resolution, from training images."""
+    generator = torch_generator(seed, "calibrate")
+    count = min(CALIBRATION_IMAGES, len(dataset.train))
+    pixels = dataset.train.pixels[torch.randperm(len(dataset.train), generator=generator)[:count]]
+    archs = list(supernet.space.enumerate())
+    with track("calibrate", len(supernet.space.resolutions)) as advance:
+        for resolution in supernet.space.resolutions:
+            batches = [transform(part, resolution) for part in torch.split(pixels, 500)]
+            calibrate(supernet, batches, [a for a in archs if a.resolution == resolution])
+            advance(1)
+
+
+def reference_tables(measured: LatencyTable) -> list[LatencyTable]:
+    """The measured table and two imagined slower classes, each with a default budget.
+
+    The budgets lie at the largest, the median and a low latency of the class, so that the
+    three classes are served by different subnets.
+    """
+    times = sorted(measured.latency_ms.values())
+    low = times[len(times) // 8]
+    return [
+        measured.model_copy(update={"default_budget_ms": round(times[-1] * 1.05, 2)}),
+        measured.scaled(4, "simulated-4x-slower", round(4 * statistics.median(times), 2)),
+        measured.scaled(16, "simulated-16x-slower", round(16 * low, 2)),
+    ]
+
+
+def _add_tables(folder: Path, description: Description) -> Manifest:
+    """Profile what was just written, then write it again with its tables."""
+    written: Artifact = artifact.load(folder)
+    with track("profile", len(description.catalog)) as advance:
+        table = profile(written, REFERENCE_CLASS, num_threads=1, advance=advance)
+    return artifact.save(folder, written.supernet, description, reference_tables(table))
+
+
+def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int) -> Ledger:
+    return Ledger(
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256,
+        code_version=importlib.metadata.version("compofa"),
+        seed=recipe.seed,
+        hardware=processor(),
+        threads=num_threads,
+        torch_version=torch.__version__,
+        train_images=len(dataset.train),
+        validation_images=len(dataset.validation),
+        phases=trainer.phases,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
