@@ -31,9 +31,9 @@ class ServerConfig(BaseModel):
     port_file: Path | None = Field(
         default=None, description="written once ready: the ready line's JSON object"
     )
-    store: Path | None = Field(
+    store: str | None = Field(
         default=None,
-        description="file of the latency-table store; the user's state folder by default",
+        description="URL of the latency-table store; the file in the user's state folder if absent",
     )
     fallback_device_class: str | None = Field(
         default=None, description="class that serves requests of unknown ones"
@@ -46,11 +46,12 @@ class ServerConfig(BaseModel):
         description="largest message read off the wire; above it gRPC answers by itself",
     )
     max_image_bytes: Bytes = Field(default=16 * MIB, description="largest encoded image")
-    max_batch: Count = Field(default=64, description="most rows in one tensor")
+    max_batch: Count = Field(default=32, description="most rows in one tensor")
     max_pending: Count = Field(default=256, description="most requests queued or running")
     max_resident_bytes: Bytes = Field(
         default=256 * MIB, description="bound on the weights of the subnets kept in memory"
     )
+    workers: Count = Field(default=1, description="forwards that run at once")
     threads: Count | None = Field(
         default=None, description="torch's threads for one forward; torch's own choice if absent"
     )

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _compile(protos: list[str], out: str) -> None:
-    from grpc_tools import protoc
+    from grpc_tools import protoc  # type: ignore[import-untyped]
 
     binaries = Path(sys.executable).parent
     plugins = [

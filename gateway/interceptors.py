@@ -1,0 +1,120 @@
+"""What stands around every method: draining, the size of a message, errors, observation.
+
+The one place where errors become gRPC statuses. It knows no service by name beyond the
+prefixes it is given; health and reflection pass it untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+from gateway.calls import Call, CallObserver, open_call
+from gateway.errors import Draining, GatewayError, InvalidRequest, QueueFull
+
+_LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers are bounded
+_log = logging.getLogger("gateway.errors")
+
+if TYPE_CHECKING:  # generic in the stubs only
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Serves the unary methods of `services` (full names), one `Call` each.
+
+    `largest_message` bounds a request in bytes before anything of it is parsed. Observers
+    see each call once, when it has ended. `in_flight` counts the calls being served;
+    once `draining` is set, new ones are turned away.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[str],
+        largest_message: int,
+        observers: Sequence[CallObserver],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._prefixes = tuple(f"/{service}/" for service in services)
+        self._largest_message = largest_message
+        self._observers = observers
+        self._clock = clock
+        self.draining = False
+        self.in_flight = 0
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(self._prefixes):
+            return handler
+        method = handler_call_details.method.rpartition("/")[2]
+        return grpc.unary_unary_rpc_method_handler(
+            functools.partial(self._serve, handler, method),
+            request_deserializer=None,  # the bytes as they came: their number is checked first
+            response_serializer=handler.response_serializer,
+        )
+
+    async def _serve(self, handler: Handler, method: str, raw: bytes, context: Context) -> Any:
+        call, started = open_call(method, context.peer()), self._clock()
+        self.in_flight += 1
+        try:
+            if self.draining:
+                raise Draining
+            answer = handler.unary_unary
+            return await answer(self._parse(handler, raw), context)  # type: ignore[misc, arg-type]
+        except asyncio.CancelledError:
+            call.code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+            raise
+        except Exception as error:
+            await _abort(context, call, error)
+        finally:
+            self.in_flight -= 1
+            call.seconds = self._clock() - started
+            for observe in self._observers:
+                observe(call)
+
+    def _parse(self, handler: Handler, raw: bytes) -> Any:
+        if len(raw) > self._largest_message:
+            raise InvalidRequest("request", len(raw), f"at most {self._largest_message} bytes")
+        try:
+            return handler.request_deserializer(raw)  # type: ignore[misc]
+        except DecodeError:
+            expected = "a protobuf message of this method's type"
+            raise InvalidRequest("request", raw[:16], expected) from None
+
+
+async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:
+    """End the RPC with the error's status; what is not ours to show stays in the log."""
+    if isinstance(error, GatewayError):
+        call.code, call.error = error.code, error.safe_message[:_LONGEST_MESSAGE]
+    else:
+        call.code, call.error = "INTERNAL", "internal error"
+        _log.error("internal error", exc_info=error, extra={"fields": {"method": call.method}})
+    code = grpc.StatusCode[call.code]
+    await context.abort(code, call.error, _details(code, call.error, error))
+
+
+def _details(code: grpc.StatusCode, message: str, error: Exception) -> Any:
+    """Trailing metadata with google.rpc.RetryInfo, where the client should come back."""
+    if not isinstance(error, QueueFull):
+        return ()
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(max(1, round(error.retry_after_s * 1000)))
+    retry = any_pb2.Any()
+    retry.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[retry])
+    return rpc_status.to_status(status).trailing_metadata

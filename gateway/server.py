@@ -1,0 +1,156 @@
+"""A gateway process: start-up, serving until a signal, bounded drain.
+
+Loads the artifact, binds the gRPC and HTTP ports, says that it is ready, and on SIGTERM or
+SIGINT lets what is in flight end. What a request is answered with is not its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from gateway import logs
+from gateway.config import ServerConfig
+from gateway.http import HttpServer, application
+from gateway.interceptors import CallInterceptor
+from gateway.metrics import CallMetrics, add_gauges
+from gateway.pipeline import Pipeline, open_pipeline
+from gateway.services import native
+from gateway.services.messages import InputLimits
+from protos.compofa.v1 import gateway_pb2_grpc
+from supernet.manifest import Manifest
+
+_FLUSH_S = 1.0  # for the last answers to leave, once no call is in flight
+_POLL_S = 0.02
+_NAMES = (native.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+
+
+def serve(config: ServerConfig) -> int:
+    """Serve until a signal asks for the end; the exit status.
+
+    Raises `ValueError` for an artifact or store that cannot be read, `OSError` for a port that
+    cannot be had.
+    """
+    logs.configure(sys.stderr)
+    with open_pipeline(config) as pipeline:
+        asyncio.run(_serve(config, pipeline))
+    return 0
+
+
+async def _serve(config: ServerConfig, pipeline: Pipeline) -> None:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    server = Server(config, pipeline, registry)
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await server.start()
+    _announce(config.port_file, server)
+    await asked.wait()
+    logs.log_event("draining", in_flight=server.in_flight)
+    asked.clear()
+    await server.drain(cut_short=asked)
+    logs.log_event("stopped")
+
+
+class Server:
+    """One gRPC server and its HTTP side, around a pipeline.
+
+    `port` and `metrics_port` say where it listens, once started.
+    """
+
+    def __init__(
+        self, config: ServerConfig, pipeline: Pipeline, registry: CollectorRegistry
+    ) -> None:
+        self._config = config
+        self._pipeline = pipeline
+        self._registry = registry
+        limits = input_limits(config, pipeline.manifest)
+        metrics = CallMetrics(registry, lambda: {c.name for c in pipeline.device_classes()})
+        add_gauges(registry, pipeline)
+        observers = [metrics.observe, *([logs.log_call] if config.log_requests else [])]
+        self._calls = CallInterceptor([native.SERVICE], limits.message_bytes, observers)
+        self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
+        self._health = health.aio.HealthServicer()
+        servicer = native.SubnetGateway(pipeline, limits)
+        gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(servicer, self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        reflection.enable_server_reflection(_NAMES, self._grpc)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being served."""
+        return self._calls.in_flight
+
+    async def start(self) -> None:
+        """Listen and answer. Raises `OSError` naming the address that cannot be had."""
+        config = self._config
+        for port in (config.port, config.metrics_port):
+            _check_free(config.host, port)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self.port = self._grpc.add_insecure_port(f"{host}:{config.port}")
+        app = application(self._registry, lambda: not self._calls.draining)
+        self._http = HttpServer(config.host, config.metrics_port, app)
+        self.metrics_port = self._http.port
+        await self._grpc.start()
+        await self._health.set(native.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, cut_short: asyncio.Event) -> None:
+        """Turn new calls away and let those in flight end, for the configured grace at most.
+
+        Setting `cut_short` ends the wait at once.
+        """
+        self._calls.draining = True
+        await self._health.enter_graceful_shutdown()
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._config.grace_s
+        while self._calls.in_flight and clock() < until and not cut_short.is_set():
+            await asyncio.sleep(_POLL_S)
+        await self._grpc.stop(0 if self._calls.in_flight else _FLUSH_S)
+        self._http.close()
+
+
+def input_limits(config: ServerConfig, manifest: Manifest) -> InputLimits:
+    """The largest inputs: a full batch at the artifact's highest resolution, FP32."""
+    space = manifest.design_space
+    row = space.skeleton.in_channels * max(space.resolutions) ** 2 * 4
+    return InputLimits(tensor_bytes=config.max_batch * row, image_bytes=config.max_image_bytes)
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a second gateway on the port is a mistake, not a partner
+    ]
+
+
+def _check_free(host: str, port: int) -> None:
+    """Ask for the port in a way that says clearly what is wrong."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
+
+
+def _announce(port_file: Path | None, server: Server) -> None:
+    """Tell whoever started this process where it listens; the file appears whole or not at all."""
+    ports = {"port": server.port, "metrics_port": server.metrics_port}
+    if port_file:
+        fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(ports) + "\n", "utf-8")
+        fresh.replace(port_file)
+    logs.log_event("ready", **ports)

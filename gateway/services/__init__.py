@@ -1,0 +1,1 @@
+"""The gRPC services. Each only translates between protobuf and the gateway's own values."""

@@ -1,0 +1,123 @@
+"""Between the messages of `compofa.v1` and the gateway's values, both ways. Runs nothing.
+
+Sizes are checked before bytes are looked at; whether an input fits the net is checked elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+
+import numpy as np
+
+from gateway.errors import InvalidRequest
+from gateway.request import (
+    Answer,
+    Constraints,
+    ImageInput,
+    Logits,
+    ModelInput,
+    Selection,
+    TensorInput,
+)
+from gateway.tables import DeviceClassInfo
+from protos.compofa.v1 import gateway_pb2
+from supernet.architecture import Architecture
+
+_MESSAGE_OVERHEAD = 64 * 1024  # bytes beside the input itself: names, shape, constraints
+
+
+@dataclass(frozen=True, slots=True)
+class InputLimits:
+    """The most bytes that a tensor and an encoded image may have."""
+
+    tensor_bytes: int
+    image_bytes: int
+
+    @property
+    def message_bytes(self) -> int:
+        """No request that holds an input within these limits is larger."""
+        return max(self.tensor_bytes, self.image_bytes) + _MESSAGE_OVERHEAD
+
+
+def constraints_from(
+    message: gateway_pb2.InferRequest | gateway_pb2.SelectSubnetRequest,
+) -> Constraints:
+    """The constraints of a request. Raises `InvalidRequest`."""
+    return Constraints(
+        message.device_class,
+        message.latency_budget_ms if message.HasField("latency_budget_ms") else None,
+        message.min_accuracy if message.HasField("min_accuracy") else None,
+    )
+
+
+def input_from(message: gateway_pb2.InferRequest, limits: InputLimits) -> ModelInput:
+    """The input of a request. Raises `InvalidRequest` where there is none or it is too large."""
+    kind = message.WhichOneof("input")
+    if kind == "tensor":
+        return _tensor_from(message.tensor, limits.tensor_bytes)
+    if kind == "image":
+        image = message.image
+        _check_size("image", len(image), limits.image_bytes)
+        return ImageInput(image)
+    raise InvalidRequest("input", None, "a tensor or an image")
+
+
+def infer_response(answer: Answer, labels: Sequence[str]) -> gateway_pb2.InferResponse:
+    """The answer, with the best class of each row."""
+    selection = answer.selection
+    return gateway_pb2.InferResponse(
+        logits=_tensor_of("logits", answer.logits),
+        predictions=[
+            gateway_pb2.Prediction(class_index=best, label=labels[best])
+            for best in answer.logits.argmax(axis=1).tolist()
+        ],
+        subnet=selection.subnet,
+        expected_accuracy=selection.accuracy,
+        predicted_latency_ms=selection.latency_ms,
+        compute_ms=answer.compute_ms,
+        queue_ms=answer.queue_ms,
+        degraded=selection.degraded,
+    )
+
+
+def select_response(selection: Selection) -> gateway_pb2.SelectSubnetResponse:
+    """The selection, its subnet id spelled out."""
+    arch = Architecture.parse(selection.subnet)
+    return gateway_pb2.SelectSubnetResponse(
+        subnet=selection.subnet,
+        expected_accuracy=selection.accuracy,
+        predicted_latency_ms=selection.latency_ms,
+        resolution=arch.resolution,
+        depths=arch.depths,
+    )
+
+
+def device_class_message(info: DeviceClassInfo) -> gateway_pb2.DeviceClass:
+    """One device class of a list."""
+    return gateway_pb2.DeviceClass(
+        name=info.name,
+        default_budget_ms=info.default_budget_ms,
+        measured=info.measured,
+        source=info.source,
+        table_version=info.version,
+        created=info.created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        subnets=info.subnets,
+    )
+
+
+def _tensor_from(tensor: gateway_pb2.Tensor, most_bytes: int) -> TensorInput:
+    raw = tensor.raw
+    _check_size("tensor.raw", len(raw), most_bytes)
+    return TensorInput(tensor.dtype, tuple(tensor.shape), raw)
+
+
+def _check_size(field: str, size: int, most: int) -> None:
+    if size > most:
+        raise InvalidRequest(field, size, f"at most {most} bytes")
+
+
+def _tensor_of(name: str, array: Logits) -> gateway_pb2.Tensor:
+    raw = np.ascontiguousarray(array, dtype="<f4").tobytes()
+    return gateway_pb2.Tensor(name=name, dtype="FP32", shape=array.shape, raw=raw)

@@ -1,0 +1,62 @@
+"""`compofa.v1.SubnetGateway`: translates, and lets the pipeline do the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from gateway.calls import current_call
+from gateway.errors import InvalidRequest
+from gateway.services import messages
+from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
+
+if TYPE_CHECKING:
+    from gateway.pipeline import Pipeline
+
+SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SubnetGateway"].full_name
+
+
+class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
+    """The project's own protocol. Errors rise as `GatewayError`; an interceptor maps them."""
+
+    def __init__(self, pipeline: Pipeline, limits: messages.InputLimits) -> None:
+        self._pipeline = pipeline
+        self._limits = limits
+
+    async def Infer(  # noqa: N802
+        self,
+        request: gateway_pb2.InferRequest,
+        context: grpc.aio.ServicerContext[gateway_pb2.InferRequest, gateway_pb2.InferResponse],
+    ) -> gateway_pb2.InferResponse:
+        call = current_call()
+        call.device_class = request.device_class
+        constraints = messages.constraints_from(request)
+        image = messages.input_from(request, self._limits)
+        answer = await self._pipeline.infer(image, constraints, context.time_remaining())
+        call.answered(answer)
+        return messages.infer_response(answer, self._pipeline.manifest.labels)
+
+    async def SelectSubnet(  # noqa: N802
+        self,
+        request: gateway_pb2.SelectSubnetRequest,
+        context: object,  # noqa: ARG002
+    ) -> gateway_pb2.SelectSubnetResponse:
+        call = current_call()
+        call.device_class = request.device_class
+        constraints = messages.constraints_from(request)
+        resolution = request.max_resolution if request.HasField("max_resolution") else None
+        if resolution is not None and resolution < 1:
+            raise InvalidRequest("max_resolution", resolution, "a positive number of pixels")
+        call.selection = self._pipeline.select(constraints, resolution)
+        return messages.select_response(call.selection)
+
+    async def ListDeviceClasses(  # noqa: N802
+        self,
+        request: gateway_pb2.ListDeviceClassesRequest,  # noqa: ARG002
+        context: object,  # noqa: ARG002
+    ) -> gateway_pb2.ListDeviceClassesResponse:
+        classes = self._pipeline.device_classes()
+        return gateway_pb2.ListDeviceClassesResponse(
+            device_classes=map(messages.device_class_message, classes)
+        )

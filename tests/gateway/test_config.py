@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.config import MIB, ServerConfig
+
+
+def test_defaults_listen_on_this_machine_only() -> None:
+    config = ServerConfig(artifact=Path("net"))
+    assert (config.host, config.port, config.metrics_port) == ("127.0.0.1", 50051, 9090)
+    assert config.max_message_bytes == 128 * MIB
+    assert config.max_image_bytes == 16 * MIB
+    assert config.grace_s == 20.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", 65536),
+        ("port", -1),
+        ("metrics_port", 1.5),
+        ("grace_s", -1.0),
+        ("grace_s", float("nan")),
+        ("max_batch", 0),
+        ("host", ""),
+        ("colour", "red"),
+    ],
+)
+def test_a_bad_value_is_rejected_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        ServerConfig.model_validate({"artifact": "net", field: value})
+
+
+def test_an_image_must_fit_in_a_message() -> None:
+    with pytest.raises(ValidationError, match="max_image_bytes"):
+        ServerConfig(artifact=Path("net"), max_image_bytes=2 * MIB, max_message_bytes=MIB)

@@ -1,0 +1,171 @@
+"""A real server around a servicer that fails on demand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+from gateway.calls import Call, current_call
+from gateway.errors import InvalidRequest, QueueFull
+from gateway.interceptors import CallInterceptor
+from gateway.services.native import SERVICE
+from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
+
+LARGEST = 1000
+
+
+class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
+    """Does what the device class of a request says."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+
+    async def SelectSubnet(  # noqa: N802
+        self,
+        request: gateway_pb2.SelectSubnetRequest,
+        context: object,  # noqa: ARG002
+    ) -> gateway_pb2.SelectSubnetResponse:
+        current_call().device_class = request.device_class
+        match request.device_class:
+            case "wrong":
+                raise InvalidRequest("device_class", "wrong", "a right one")
+            case "long":
+                raise InvalidRequest("device_class", "long", "x" * 100_000)
+            case "full":
+                raise QueueFull(retry_after_s=0.25)
+            case "broken":
+                raise RuntimeError("secret of the house")
+            case "slow":
+                self.entered.set()
+                await asyncio.sleep(30)
+        return gateway_pb2.SelectSubnetResponse(subnet="d2@8")
+
+
+class Service:
+    """The server's parts that a test looks at, and a client."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: CallInterceptor) -> None:
+        self.channel = channel
+        self.calls = calls
+        self.trouble = Trouble()  # type: ignore[abstract]
+        self.seen: list[Call] = []
+        self.stub = gateway_pb2_grpc.SubnetGatewayStub(channel)
+
+    async def ask(self, device_class: str, timeout: float = 10.0) -> str:
+        request = gateway_pb2.SelectSubnetRequest(device_class=device_class)
+        return (await self.stub.SelectSubnet(request, timeout=timeout)).subnet
+
+    async def error(self, device_class: str, timeout: float = 10.0) -> grpc.aio.AioRpcError:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.ask(device_class, timeout)
+        return caught.value
+
+    async def raw_error(self, method: str, request: bytes) -> grpc.aio.AioRpcError:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        call = self.channel.unary_unary(f"/{SERVICE}/{method}")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(request)
+        return caught.value
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    seen: list[Call] = []
+    calls = CallInterceptor([SERVICE], LARGEST, [seen.append])
+    server = grpc.aio.server(interceptors=[calls])
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        service = Service(channel, calls)
+        service.seen = seen
+        gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(service.trouble, server)
+        await server.start()
+        yield service
+    await server.stop(0)
+
+
+async def test_an_answer_passes_and_is_observed_once(service: Service) -> None:
+    assert await service.ask("fine") == "d2@8"
+    (call,) = service.seen
+    assert (call.method, call.device_class, call.code) == ("SelectSubnet", "fine", "OK")
+    assert call.seconds > 0
+    assert service.calls.in_flight == 0
+
+
+async def test_our_errors_keep_their_status_and_message(service: Service) -> None:
+    error = await service.error("wrong")
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "device_class: expected a right one, got 'wrong'"
+    assert service.seen[0].code == "INVALID_ARGUMENT"
+
+
+async def test_a_message_never_outgrows_the_header_it_travels_in(service: Service) -> None:
+    error = await service.error("long")
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert len(error.details() or "") == 1000
+
+
+async def test_a_full_queue_says_when_to_come_back(service: Service) -> None:
+    error = await service.error("full")
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    assert status is not None
+    retry = error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 250
+
+
+async def test_a_bug_is_bland_outside_and_told_in_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = await service.error("broken")
+    assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "internal error")
+    (record,) = (r for r in caplog.records if r.name == "gateway.errors")
+    assert record.exc_info is not None
+    assert "secret of the house" in str(record.exc_info[1])
+    assert await service.ask("fine") == "d2@8"
+
+
+async def test_a_draining_gateway_takes_no_new_calls(service: Service) -> None:
+    service.calls.draining = True
+    assert (await service.error("fine")).code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_size_is_checked_before_parsing(service: Service) -> None:
+    error = await service.error("x" * LARGEST)
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == f"request: expected at most {LARGEST} bytes, got {LARGEST + 3}"
+
+
+async def test_bytes_that_are_no_message_are_the_clients_fault(service: Service) -> None:
+    error = await service.raw_error("SelectSubnet", b"\xff\xff\xff")
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_unknown_methods_are_unimplemented(service: Service) -> None:
+    assert (await service.raw_error("Elsewhere", b"")).code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_cancelling_stops_the_work(service: Service) -> None:
+    call = asyncio.ensure_future(service.ask("slow"))
+    await service.trouble.entered.wait()
+    assert service.calls.in_flight == 1
+    call.cancel()
+    await _until(lambda: len(service.seen) == 1)
+    assert service.seen[0].code == "CANCELLED"
+    assert service.calls.in_flight == 0
+
+
+async def test_a_deadline_that_passes_is_told_from_a_cancellation(service: Service) -> None:
+    error = await service.error("slow", timeout=0.2)
+    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    await _until(lambda: len(service.seen) == 1)
+    assert service.seen[0].code == "DEADLINE_EXCEEDED"
+
+
+async def _until(condition, within_s: float = 5.0) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,100 @@
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.calls import Call
+from gateway.metrics import CallMetrics, add_gauges
+from gateway.request import Answer, Selection
+from gateway.tables import DeviceClassInfo
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", version=3, created=CREATED, subnets=9)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> CallMetrics:
+    return CallMetrics(registry, lambda: {"alpha", "beta"})
+
+
+def answered(rows: int = 1, *, degraded: bool = False) -> Call:
+    selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=degraded)
+    call = Call("Infer", "peer", "alpha", seconds=0.02)
+    logits = np.zeros((rows, 10), np.float32)
+    call.answered(Answer(logits, selection, compute_ms=8.0, queue_ms=2.0))
+    return call
+
+
+def test_an_answer_is_counted_under_its_class_and_subnet(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    metrics.observe(answered())
+    value = registry.get_sample_value
+    alpha = {"device_class": "alpha"}
+    assert value("compofa_requests_total", {**alpha, "code": "OK", "method": "Infer"}) == 1
+    assert value("compofa_subnets_selected_total", {**alpha, "subnet": "d2-3@12"}) == 1
+    assert value("compofa_delivered_accuracy_sum", alpha) == 0.75
+    assert value("compofa_request_seconds_sum", alpha) == pytest.approx(0.02)
+    assert value("compofa_queue_seconds_sum", alpha) == pytest.approx(0.002)
+    assert value("compofa_compute_seconds_sum", alpha) == pytest.approx(0.008)
+    assert value("compofa_predicted_to_measured_latency_ratio_sum", alpha) == pytest.approx(0.5)
+    assert value("compofa_degraded_total", alpha) == 0
+
+
+def test_a_prediction_for_one_image_is_not_held_against_a_batch(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    metrics.observe(answered(rows=4))
+    ratio = "compofa_predicted_to_measured_latency_ratio_count"
+    assert registry.get_sample_value(ratio, {"device_class": "alpha"}) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "metric"),
+    [
+        ("DEADLINE_EXCEEDED", "compofa_deadlines_missed_total"),
+        ("RESOURCE_EXHAUSTED", "compofa_shed_total"),
+    ],
+)
+def test_what_was_not_answered_is_counted_by_why(
+    registry: CollectorRegistry, metrics: CallMetrics, code: str, metric: str
+) -> None:
+    metrics.observe(Call("Infer", "peer", "beta", code=code))
+    assert registry.get_sample_value(metric, {"device_class": "beta"}) == 1
+    assert registry.get_sample_value("compofa_delivered_accuracy_count", {}) is None
+
+
+def test_degraded_answers_are_counted(registry: CollectorRegistry, metrics: CallMetrics) -> None:
+    metrics.observe(answered(degraded=True))
+    assert registry.get_sample_value("compofa_degraded_total", {"device_class": "alpha"}) == 1
+
+
+def test_made_up_device_classes_share_one_label(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for i in range(1000):
+        metrics.observe(Call("Infer", "peer", f"class-{i}", code="NOT_FOUND"))
+    labels = {"device_class": "unknown", "code": "NOT_FOUND", "method": "Infer"}
+    assert registry.get_sample_value("compofa_requests_total", labels) == 1000
+    (requests,) = (m for m in registry.collect() if m.name == "compofa_requests")
+    assert len({tuple(s.labels.items()) for s in requests.samples}) == 1
+
+
+def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
+    pipeline = SimpleNamespace(
+        pending=0, engine=SimpleNamespace(resident_bytes=10), device_classes=lambda: [ALPHA]
+    )
+    add_gauges(registry, pipeline, clock=lambda: CREATED.timestamp() + 60.0)
+    pipeline.pending, pipeline.engine.resident_bytes = 7, 20
+    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
+    assert value("compofa_queue_depth") == 7
+    assert value("compofa_resident_bytes") == 20
+    assert value("compofa_latency_table_age_seconds", alpha) == 60.0
+    assert value("compofa_latency_table_version", alpha) == 3
