@@ -25,7 +25,8 @@ from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
 from gateway.select import select
-from gateway.tables import DeviceClassInfo, open_store
+from gateway.stores import open_store
+from gateway.tables import DeviceClassInfo
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.manifest import Manifest

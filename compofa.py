@@ -1,0 +1,73 @@
+"""The command line: knows each command and where it lives, and imports that only when called.
+
+The one module that knows training and gateway at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import NamedTuple
+
+from supernet.commandline import Parser
+
+
+class Command(NamedTuple):
+    """The module whose `main(argv)` runs a command, and what the command does in one line."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("gateway.cli", "serve the shipped net and answer real images"),
+    "train": Command("training.cli", "train a supernet from a recipe"),
+    "calibrate": Command("training.cli", "measure batch-norm statistics per subnet"),
+    "evaluate": Command("training.cli", "measure the accuracy of every subnet"),
+    "profile": Command("training.cli", "measure this machine's latency table"),
+    "tables": Command("gateway.cli", "list, import and roll back latency tables"),
+    "search": Command("gateway.cli", "which subnet fits a device and a budget"),
+    "serve": Command("gateway.cli", "serve an artifact over gRPC"),
+    "infer": Command("gateway.cli", "classify images, here or by a gateway"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in COMMANDS:
+        module = importlib.import_module(COMMANDS[arguments[0]].module)
+        status: int = module.main(arguments)
+        return status
+    parser = build_parser()
+    parser.parse_args(arguments)
+    raise AssertionError("what is not a command ends in the parser")
+
+
+def build_parser() -> Parser:
+    """What `compofa` says of itself; the commands' own options are with the commands."""
+    parser = Parser(
+        prog="compofa",
+        description="Train one shared-weight supernet, and serve from it, per request, the most "
+        "accurate subnet that meets the caller's latency on the caller's class of device.",
+    )
+    parser.add_argument("--version", action="version", version=f"compofa {_version()}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands", parser_class=Parser
+    )
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.summary, add_help=False)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("compofa")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The gateway's commands: what `compofa` and `python -m gateway` run.
+
+Each command imports what it needs when it runs, so that a search over the catalog starts at
+once, without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.errors import GatewayError
+from supernet.commandline import Parser, run
+
+if TYPE_CHECKING:
+    from gateway.request import Constraints, Selection
+
+MIB = 1024 * 1024
+
+
+def main(argv: list[str]) -> int:
+    """Run the command `argv[0]`; the exit status."""
+    arguments = build_parser().parse_args(argv)
+    return run(_answer, arguments)
+
+
+def build_parser() -> Parser:
+    """Every command of the gateway, with its options."""
+    from gateway import cli_tables
+
+    parser = Parser(prog="compofa", description="Serve the subnets of a trained supernet.")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser
+    )
+    _add_search(commands)
+    cli_tables.add_commands(commands)
+    _add_serve(commands)
+    _add_infer(commands)
+    _add_demo(commands)
+    return parser
+
+
+def add_constraints(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a request asks for."""
+    parser.add_argument("--device-class", required=True, metavar="NAME")
+    parser.add_argument("--latency-ms", type=float, metavar="X", help="budget on that device")
+    parser.add_argument("--min-accuracy", type=float, metavar="Y", help="from 0 to 1")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="latency tables, as sqlite:///path; by default a file in your state folder",
+    )
+
+
+def constraints_of(arguments: argparse.Namespace) -> Constraints:
+    """What the options ask for. Raises `InvalidRequest`."""
+    from gateway.request import Constraints
+
+    return Constraints(arguments.device_class, arguments.latency_ms, arguments.min_accuracy)
+
+
+def shipped_artifact() -> Path:
+    """The artifact that comes with the package."""
+    from supernet import shipped
+
+    return shipped.artifact_folder()
+
+
+def _answer(arguments: argparse.Namespace) -> int:
+    """Run a parsed command; the gateway's own errors become the user's."""
+    try:
+        status: int = arguments.run(arguments)
+    except GatewayError as error:
+        raise ValueError(error.safe_message) from None
+    return status
+
+
+Commands = argparse._SubParsersAction[Parser]
+
+
+def _add_search(commands: Commands) -> None:
+    parser = commands.add_parser("search", help="which subnet fits a device and a budget")
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    add_constraints(parser)
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=search)
+
+
+def search(arguments: argparse.Namespace) -> int:
+    """Print the subnet that selection would choose. Imports no torch."""
+    from gateway.device_classes import DeviceClasses, bundled_tables
+    from gateway.select import select
+    from gateway.stores import open_store
+    from supernet.manifest import read_manifest
+
+    constraints = constraints_of(arguments)
+    manifest = read_manifest(arguments.artifact)
+    tables = bundled_tables(arguments.artifact)
+    classes = DeviceClasses(manifest, tables, open_store(arguments.store))
+    selection = select(classes.candidates(constraints.device_class), constraints)
+    document = _search_document(selection)
+    if arguments.json:
+        print(json.dumps(document))
+    else:
+        _print_search(document, constraints.device_class)
+    return 0
+
+
+def _search_document(selection: Selection) -> dict[str, object]:
+    from supernet.architecture import Architecture
+
+    arch = Architecture.parse(selection.subnet)
+    return {
+        "subnet": selection.subnet,
+        "accuracy": selection.accuracy,
+        "latency_ms": selection.latency_ms,
+        "resolution": arch.resolution,
+        "depths": list(arch.depths),
+    }
+
+
+def _print_search(document: dict[str, object], device_class: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("subnet", "accuracy", f"ms on {device_class}", "resolution", "depths")
+    depths = document["depths"]
+    assert isinstance(depths, list)
+    table.add_row(
+        str(document["subnet"]),
+        f"{document['accuracy']:.4f}",
+        f"{document['latency_ms']:.4g}",
+        str(document["resolution"]),
+        "-".join(map(str, depths)),
+    )
+    Console().print(table)
+
+
+def _add_serve(commands: Commands) -> None:
+    parser = commands.add_parser("serve", help="serve an artifact over gRPC")
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("--host", help="127.0.0.1 unless told otherwise")
+    parser.add_argument("--port", type=int, help="gRPC, 50051; 0 takes a free one")
+    parser.add_argument("--metrics-port", type=int, help="HTTP, 9090; 0 takes a free one")
+    parser.add_argument("--port-file", type=Path, metavar="FILE", help="written once ready")
+    add_store(parser)
+    parser.add_argument("--fallback-device-class", metavar="NAME", help="for unknown ones")
+    parser.add_argument("--grace-s", type=float, help="how long a drain may take")
+    parser.add_argument("--max-batch", type=int, help="most rows in one tensor")
+    parser.add_argument("--max-pending", type=int, help="most requests waiting or running")
+    parser.add_argument("--max-resident-mib", type=int, help="weights kept in memory")
+    parser.add_argument("--workers", type=int, help="forwards at once")
+    parser.add_argument("--threads", type=int, help="torch's threads for one forward")
+    parser.add_argument("--no-request-logs", action="store_true")
+    parser.set_defaults(run=serve)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
+    from pydantic import ValidationError
+
+    from gateway import server
+    from gateway.config import ServerConfig
+    from supernet.validation import first_error
+
+    given = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name in ServerConfig.model_fields and value is not None
+    }
+    if arguments.max_resident_mib is not None:
+        given["max_resident_bytes"] = arguments.max_resident_mib * MIB
+    try:
+        config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
+    except ValidationError as error:
+        raise ValueError(first_error(error)) from None
+    return server.serve(config)
+
+
+def _add_infer(commands: Commands) -> None:
+    parser = commands.add_parser("infer", help="classify images, here or by a gateway")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    add_constraints(parser)
+    parser.add_argument("--artifact", type=Path, metavar="DIR", help="the shipped one by default")
+    parser.add_argument("--target", metavar="HOST:PORT", help="ask this gateway instead")
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    parser.set_defaults(run=_infer)
+
+
+def _infer(arguments: argparse.Namespace) -> int:
+    from gateway import cli_infer
+
+    return cli_infer.infer(arguments)
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser("demo", help="serve the shipped net and answer real images")
+    parser.add_argument("--images", type=int, default=100, metavar="N", help="for each class")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from gateway import demo
+
+    return demo.run_shipped(arguments.images)

@@ -1,0 +1,83 @@
+"""The command `infer`: images in, classes out, in this process or by a gateway."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.cli import constraints_of, shipped_artifact
+from gateway.client import Classified, Client
+from gateway.config import ServerConfig
+from gateway.errors import GatewayError
+from gateway.request import Constraints, ImageInput
+
+Classify = Callable[[bytes], Classified]
+
+
+def infer(arguments: argparse.Namespace) -> int:
+    """Classify every image given, then print all the answers."""
+    constraints = constraints_of(arguments)
+    by = _by_gateway if arguments.target else _here
+    answers = by(arguments, constraints)
+    if arguments.json:
+        print(json.dumps([answer.as_json() for answer in answers]))
+    else:
+        _print(arguments.images, answers)
+    return 0
+
+
+def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list[Classified]:
+    if arguments.artifact or arguments.store:
+        raise ValueError("--target: the gateway has its own --artifact and --store")
+    with Client(arguments.target) as client:
+        return _each(arguments.images, lambda image: client.classify(image, constraints))
+
+
+def _here(arguments: argparse.Namespace, constraints: Constraints) -> list[Classified]:
+    from gateway.pipeline import open_pipeline
+
+    artifact = arguments.artifact or shipped_artifact()
+    config = ServerConfig(artifact=artifact, store=arguments.store)
+    with open_pipeline(config) as pipeline:
+
+        def classify(image: bytes) -> Classified:
+            answer = pipeline.infer_sync(ImageInput(image), constraints)
+            return Classified.of(answer, pipeline.labels)
+
+        return _each(arguments.images, classify)
+
+
+def _each(paths: list[Path], classify: Classify) -> list[Classified]:
+    """Every image's answer, in order; an error names the image it is about."""
+    answers = []
+    for path in paths:
+        image = path.read_bytes()
+        try:
+            answers.append(classify(image))
+        except GatewayError as error:
+            raise ValueError(f"{path}: {error.safe_message}") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return answers
+
+
+def _print(paths: list[Path], answers: list[Classified]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "image", "label", "subnet", "expected accuracy", "predicted ms", "compute ms", "degraded"
+    )
+    for path, answer in zip(paths, answers, strict=True):
+        table.add_row(
+            str(path),
+            answer.label,
+            answer.subnet,
+            f"{answer.expected_accuracy:.4f}",
+            f"{answer.predicted_latency_ms:.4g}",
+            f"{answer.compute_ms:.4g}",
+            "yes" if answer.degraded else "no",
+        )
+    Console().print(table)
