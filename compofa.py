@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import NamedTuple
 
 from supernet.commandline import Parser
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     parser = build_parser()
     parser.parse_args(arguments)
-    raise AssertionError("what is not a command ends in the parser")
+    parser.error("expected the command first")
 
 
 def build_parser() -> Parser:
@@ -63,6 +62,8 @@ def build_parser() -> Parser:
 
 
 def _version() -> str:
+    from importlib import metadata  # slow to import, and rarely asked for
+
     try:
         return metadata.version("compofa")
     except metadata.PackageNotFoundError:

@@ -15,9 +15,14 @@ from gateway.errors import GatewayError
 from supernet.commandline import Parser, run
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gateway.request import Constraints, Selection
 
+    Commands = argparse._SubParsersAction[Parser]
+
 MIB = 1024 * 1024
+WIDTH = 140  # columns of a table that is not read on a terminal
 
 
 def main(argv: list[str]) -> int:
@@ -64,6 +69,14 @@ def constraints_of(arguments: argparse.Namespace) -> Constraints:
     return Constraints(arguments.device_class, arguments.latency_ms, arguments.min_accuracy)
 
 
+def console() -> Console:
+    """Where tables go. What is not a terminal is not 80 columns wide: nothing is cut there."""
+    from rich.console import Console
+
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=max(terminal.width, WIDTH))
+
+
 def shipped_artifact() -> Path:
     """The artifact that comes with the package."""
     from supernet import shipped
@@ -78,9 +91,6 @@ def _answer(arguments: argparse.Namespace) -> int:
     except GatewayError as error:
         raise ValueError(error.safe_message) from None
     return status
-
-
-Commands = argparse._SubParsersAction[Parser]
 
 
 def _add_search(commands: Commands) -> None:
@@ -126,7 +136,6 @@ def _search_document(selection: Selection) -> dict[str, object]:
 
 
 def _print_search(document: dict[str, object], device_class: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("subnet", "accuracy", f"ms on {device_class}", "resolution", "depths")
@@ -139,7 +148,7 @@ def _print_search(document: dict[str, object], device_class: str) -> None:
         str(document["resolution"]),
         "-".join(map(str, depths)),
     )
-    Console().print(table)
+    console().print(table)
 
 
 def _add_serve(commands: Commands) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.cli import constraints_of, shipped_artifact
+from gateway.cli import console, constraints_of, shipped_artifact
 from gateway.client import Classified, Client
 from gateway.config import ServerConfig
 from gateway.errors import GatewayError
@@ -64,7 +64,6 @@ def _each(paths: list[Path], classify: Classify) -> list[Classified]:
 
 
 def _print(paths: list[Path], answers: list[Classified]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -80,4 +79,4 @@ def _print(paths: list[Path], answers: list[Classified]) -> None:
             f"{answer.compute_ms:.4g}",
             "yes" if answer.degraded else "no",
         )
-    Console().print(table)
+    console().print(table)

@@ -184,7 +184,6 @@ def _print(infos: list[DeviceClassInfo], *, as_json: bool, current: int | None =
         extra = [{} if current is None else {"current": i.version == current} for i in infos]
         print(json.dumps([a | b for a, b in zip(documents, extra, strict=True)]))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("device class", "version", "default ms", "subnets", "created", "source")
@@ -195,4 +194,4 @@ def _print(infos: list[DeviceClassInfo], *, as_json: bool, current: int | None =
         table.add_row(
             info.name, f"{info.version}{mark}", budget, str(info.subnets), created, info.source
         )
-    Console().print(table)
+    cli.console().print(table)

@@ -24,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gateway.cli import console
 from gateway.client import Classified, Client
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2
@@ -68,23 +69,23 @@ def run_shipped(num_images: int) -> int:
         raise ValueError(f"--images {num_images}: expected at least 1")
     images = shipped.images()
     picked = random.Random(SEED).sample(images, min(num_images, len(images)))
-    return run(shipped.artifact_folder(), picked, Console())
+    return run(shipped.artifact_folder(), picked, console())
 
 
-def run(artifact: Path, images: Sequence[LabelledImage], console: Console) -> int:
+def run(artifact: Path, images: Sequence[LabelledImage], output: Console) -> int:
     """Serve `artifact`, answer `images` for each device class, print the tables; 0."""
-    console.print(f"Starting a gateway for [bold]{artifact.name}[/bold] ...")
+    output.print(f"Starting a gateway for [bold]{artifact.name}[/bold] ...")
     with gateway_process(artifact) as address:
-        console.print(f"gRPC on {address.target}, metrics on {address.metrics_url}\n")
+        output.print(f"gRPC on {address.target}, metrics on {address.metrics_url}\n")
         with Client(address.target) as client:
             classes = client.device_classes()
             asked = {c.name: _ask(client, c.name, images) for c in classes}
-        console.print(_first_answers(classes, asked))
-        console.print(_totals(classes, asked))
+        output.print(_first_answers(classes, asked))
+        output.print(_totals(classes, asked))
         for line in _metrics(address.metrics_url):
-            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"(from {address.metrics_url}, while the gateway runs)\n")
-    console.print("The gateway has drained and ended.")
+            output.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        output.print(f"(from {address.metrics_url}, while the gateway runs)\n")
+    output.print("The gateway has drained and ended.")
     return 0
 
 
@@ -168,14 +169,14 @@ def _first_answers(
     """One image for each device class: what was asked, what was answered, what it cost."""
     table = Table(title="One image for each device class, within the class's default budget")
     for name in ("device class", "budget ms", "subnet", "true label", "predicted label"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("expected accuracy", "predicted ms", "measured ms"):
         table.add_column(name, justify="right")
     for i, device_class in enumerate(classes):
         one = asked[device_class.name][i % len(asked[device_class.name])]
         table.add_row(
             device_class.name,
-            f"{device_class.default_budget_ms:.4g}",
+            _budget(device_class),
             one.answer.subnet,
             one.label,
             one.answer.label,
@@ -186,11 +187,16 @@ def _first_answers(
     return table
 
 
+def _budget(device_class: gateway_pb2.DeviceClass) -> str:
+    given = device_class.HasField("default_budget_ms")
+    return f"{device_class.default_budget_ms:.4g}" if given else "any"
+
+
 def _totals(classes: Sequence[gateway_pb2.DeviceClass], asked: dict[str, list[Asked]]) -> Table:
     """All images for each device class. Measured is on this machine, predicted on the class."""
     table = Table(title="All images", caption="measured ms: the gateway's engine, here")
     for name in ("device class", "latencies", "subnets"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("images", "right", "median measured ms"):
         table.add_column(name, justify="right")
     for device_class in classes:

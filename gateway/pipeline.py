@@ -115,14 +115,16 @@ class Pipeline:
     def infer_sync(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None = None
     ) -> Answer:
-        """`infer` in the calling thread, past the queue."""
-        return self._answer(self._job(model_input, constraints, deadline_s))
+        """`infer` for a caller without an event loop; waits for a worker without a bound."""
+        job = self._job(model_input, constraints, deadline_s)
+        return self._workers.submit(self._answer, job).result()
 
     def warm(self) -> None:
-        """Make ready what each device class gets by default."""
+        """Make ready what each device class gets by default, and a worker with it."""
         for info in self.device_classes():
             with suppress(GatewayError):
-                self.engine.prepare(self.select(Constraints(info.name)).subnet)
+                subnet = self.select(Constraints(info.name)).subnet
+                self._workers.submit(self.engine.prepare, subnet).result()
 
     def close(self) -> None:
         """Let what runs end, and give the workers up."""

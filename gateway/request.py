@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.errors import InvalidRequest
 
+if TYPE_CHECKING:  # a search reads this module too, and starts the faster without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
 DEFAULT_MAX_BATCH = 32
 
-Logits = NDArray[np.float32]
+Logits: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True)
