@@ -57,6 +57,14 @@ def test_law_on_all_243_subnets_of_the_small_preset(fold_randomly: FoldRandomly)
         assert_law(supernet, parts, arch, n=1 + i // 3 % 2)
 
 
+@pytest.mark.slow
+def test_law_on_every_subnet_and_resolution(fold_randomly: FoldRandomly) -> None:
+    supernet = fold_randomly(design_space("fashion-mnist-mbv3"))
+    parts = pieces(supernet)
+    for arch in supernet.space.enumerate():
+        assert_law(supernet, parts, arch, n=3)
+
+
 @pytest.mark.parametrize("preset", ["imagenet-mbv3", "imagenet-mbv3-w1.2"])
 def test_law_on_a_sample_of_the_imagenet_presets(fold_randomly: FoldRandomly, preset: str) -> None:
     supernet = fold_randomly(design_space(preset))
