@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+from gateway import images
+from gateway.config import ServerConfig
+from gateway.device_classes import DeviceClasses, bundled_tables
+from gateway.embedded_store import EmbeddedStore
+from gateway.engine import TorchEngine
+from gateway.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoSubnet,
+    QueueFull,
+    UnknownDeviceClass,
+)
+from gateway.pipeline import Pipeline, open_pipeline
+from gateway.request import Constraints, ImageInput, Logits, TensorInput
+from supernet.architecture import Architecture
+from supernet.latency import LatencyTable
+from supernet.manifest import read_manifest
+from supernet.model import Supernet
+
+ALPHA = Constraints("alpha")
+
+
+class GatedEngine(TorchEngine):
+    """The real engine, with a gate before each forward and a time of one's own to report."""
+
+    reported_ms: float | None = None
+
+    def __init__(self, supernet: Supernet) -> None:
+        super().__init__(supernet)
+        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
+        self.gate.set()
+        self.ran: list[str] = []
+
+    def run(self, subnet: str, x: Tensor) -> tuple[Logits, float]:
+        self.entered.release()
+        assert self.gate.wait(30)
+        self.ran.append(subnet)
+        logits, ms = super().run(subnet, x)
+        return logits, ms if self.reported_ms is None else self.reported_ms
+
+
+@pytest.fixture
+def engine(folded_supernet: Supernet) -> GatedEngine:
+    return GatedEngine(folded_supernet)
+
+
+Make = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def make(artifact_folder: Path, tmp_path: Path, engine: GatedEngine) -> Iterator[Make]:
+    """Makes pipelines around `engine`; options as for `Pipeline`."""
+    made: list[Pipeline] = []
+
+    def build(**options: Any) -> Pipeline:
+        manifest = read_manifest(artifact_folder)
+        store = EmbeddedStore(tmp_path / "tables.sqlite3")
+        classes = DeviceClasses(manifest, bundled_tables(artifact_folder), store)
+        made.append(Pipeline(manifest, classes, engine, **options))
+        return made[-1]
+
+    yield build
+    engine.gate.set()
+    for pipeline in made:
+        pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def image() -> ImageInput:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return ImageInput(buffer.getvalue())
+
+
+def tensor(rows: int = 1, resolution: int = 16) -> TensorInput:
+    shape = (rows, 1, resolution, resolution)
+    x = np.random.default_rng(0).normal(size=shape).astype("<f4")
+    return TensorInput("FP32", shape, x.tobytes())
+
+
+async def entered(engine: GatedEngine) -> None:
+    """Wait until a worker stands at the gate."""
+    assert await asyncio.to_thread(engine.entered.acquire, timeout=30)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_an_image_is_answered_by_the_subnet_selected(make: Make, image: ImageInput) -> None:
+    pipeline = make()
+    for constraints in (ALPHA, Constraints("beta"), Constraints("alpha", min_accuracy=0.6)):
+        answer = await pipeline.infer(image, constraints)
+        assert answer.selection == pipeline.select(constraints)
+        assert answer.logits.shape == (1, 10)
+        assert answer.compute_ms > 0
+        assert answer.queue_ms >= 0
+    assert pipeline.pending == 0
+
+
+async def test_the_rows_of_a_tensor_share_one_subnet(make: Make) -> None:
+    answer = await make().infer(tensor(rows=3), ALPHA)
+    assert answer.logits.shape == (3, 10)
+    assert Architecture.parse(answer.selection.subnet).resolution == 16
+
+
+async def test_a_small_tensor_is_never_enlarged(make: Make) -> None:
+    pipeline = make()
+    answer = await pipeline.infer(tensor(resolution=12), ALPHA)
+    assert Architecture.parse(answer.selection.subnet).resolution == 12
+    assert answer.selection == pipeline.select(ALPHA, max_resolution=12)
+    assert not answer.selection.degraded
+
+
+async def test_many_at_once_get_what_each_asked_for(make: Make, folded_supernet: Supernet) -> None:
+    pipeline = make(num_workers=3)
+    asked = [Constraints("alpha"), Constraints("beta")] * 20
+    answers = await asyncio.gather(*(pipeline.infer(tensor(), c) for c in asked))
+    alone = TorchEngine(folded_supernet)
+    for constraints, answer in zip(asked, answers, strict=True):
+        assert answer.selection == pipeline.select(constraints)
+        resolution = Architecture.parse(answer.selection.subnet).resolution
+        x = images.reduced(images.tensor_from_raw(tensor()), resolution)
+        assert np.abs(alone.run(answer.selection.subnet, x)[0] - answer.logits).max() < 1e-5
+
+
+def test_without_an_event_loop(make: Make, image: ImageInput) -> None:
+    pipeline = make()
+    assert pipeline.infer_sync(image, ALPHA).selection == pipeline.select(ALPHA)
+    assert pipeline.labels[0] == "ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "model_input", "error"),
+    [
+        (Constraints("gamma"), tensor(), UnknownDeviceClass),
+        (Constraints("alpha", latency_budget_ms=1e-9), tensor(), NoSubnet),
+        (Constraints("alpha", min_accuracy=1.0), tensor(), NoSubnet),
+        (ALPHA, tensor(rows=5), InvalidRequest),
+        (ALPHA, TensorInput("FP32", (1, 1, 16, 16), b""), InvalidRequest),
+        (ALPHA, TensorInput("FP32", (1, 1, 16, 16), b"\xff" * 1024), InvalidRequest),
+        (ALPHA, ImageInput(b""), InvalidRequest),
+        (ALPHA, ImageInput(b"no image"), InvalidRequest),
+    ],
+)
+async def test_a_bad_request_leaves_nothing_behind(
+    make: Make,
+    image: ImageInput,
+    constraints: Constraints,
+    model_input: ImageInput | TensorInput,
+    error: type[Exception],
+) -> None:
+    pipeline = make(max_batch=4, max_pending=1)
+    for _ in range(3):
+        with pytest.raises(error):
+            await pipeline.infer(model_input, constraints)
+    assert pipeline.pending == 0
+    assert (await pipeline.infer(image, ALPHA)).logits.shape == (1, 10)
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, 1e-9])
+async def test_a_deadline_that_has_passed_is_told_at_once(
+    make: Make, engine: GatedEngine, image: ImageInput, deadline_s: float
+) -> None:
+    pipeline = make()
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.infer(image, ALPHA, deadline_s)
+    assert engine.ran == []
+
+
+async def test_the_queue_is_bounded(make: Make, engine: GatedEngine, image: ImageInput) -> None:
+    pipeline = make(max_pending=3)
+    engine.gate.clear()
+    waiting = [asyncio.create_task(pipeline.infer(image, ALPHA)) for _ in range(3)]
+    await until(lambda: pipeline.pending == 3)
+    with pytest.raises(QueueFull) as caught:
+        await pipeline.infer(image, ALPHA)
+    assert caught.value.retry_after_s > 0
+    engine.gate.set()
+    answers = await asyncio.gather(*waiting)
+    assert len(answers) == 3
+    assert answers[2].queue_ms > 0
+    assert pipeline.pending == 0
+
+
+async def test_who_waits_gets_no_answer_after_the_deadline(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make()
+    engine.gate.clear()
+    running = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await entered(engine)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.infer(image, ALPHA, deadline_s=0.05)
+    assert time.monotonic() - started < 5
+    assert pipeline.pending == 1
+    engine.gate.set()
+    await running
+    assert len(engine.ran) == 1
+
+
+async def test_a_cancelled_request_gives_its_place_back(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make(max_pending=2)
+    engine.gate.clear()
+    running = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await entered(engine)
+    for _ in range(5):
+        waiting = asyncio.create_task(pipeline.infer(image, ALPHA))
+        await until(lambda: pipeline.pending == 2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert pipeline.pending == 1
+    engine.gate.set()
+    await running
+    assert len(engine.ran) == 1
+
+
+async def test_a_worker_is_busy_until_a_cancelled_forward_has_ended(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make()
+    engine.gate.clear()
+    running = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await entered(engine)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    following = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await asyncio.sleep(0.05)
+    assert not engine.entered.acquire(blocking=False)
+    engine.gate.set()
+    assert (await following).logits.shape == (1, 10)
+    assert len(engine.ran) == 2
+
+
+async def test_measured_times_take_a_smaller_subnet_before_the_deadline(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make()
+    engine.reported_ms = 60_000.0
+    best = await pipeline.infer(image, ALPHA)
+    assert not best.selection.degraded
+    engine.reported_ms = None
+    hurried = await pipeline.infer(image, ALPHA, deadline_s=30.0)
+    assert hurried.selection.degraded
+    assert hurried.selection.accuracy < best.selection.accuracy
+    unhurried = await pipeline.infer(image, ALPHA, deadline_s=3600.0)
+    assert unhurried.selection == best.selection
+
+
+async def test_a_minimum_accuracy_holds_in_a_hurry(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make()
+    best = pipeline.select(ALPHA)
+    engine.reported_ms = 60_000.0
+    await pipeline.infer(image, ALPHA)
+    only_the_best = Constraints("alpha", 1e6, best.accuracy)
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.infer(image, only_the_best, deadline_s=30.0)
+
+
+def test_opens_what_the_configuration_names(
+    artifact_folder: Path, tmp_path: Path, image: ImageInput
+) -> None:
+    url = f"sqlite://{tmp_path}/tables.sqlite3"
+    bundled: LatencyTable = bundled_tables(artifact_folder)[0]
+    store = EmbeddedStore(tmp_path / "tables.sqlite3")
+    store.put(bundled.scaled(2.0, "gamma", default_budget_ms=1e6))
+    with open_pipeline(ServerConfig(artifact=artifact_folder, store=url)) as pipeline:
+        names = [(i.name, i.version) for i in pipeline.device_classes()]
+        assert names == [("alpha", 0), ("beta", 0), ("gamma", 1)]
+        assert pipeline.engine.resident_bytes > 0
+        assert pipeline.infer_sync(image, Constraints("gamma")).logits.shape == (1, 10)
