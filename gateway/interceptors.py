@@ -11,11 +11,11 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
@@ -28,6 +28,8 @@ _log = logging.getLogger("gateway.errors")
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+    Parse = Callable[[bytes], Message]
+    Method = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
     Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -63,19 +65,38 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
         method = handler_call_details.method.rpartition("/")[2]
         return grpc.unary_unary_rpc_method_handler(
-            functools.partial(self._serve, handler, method),
-            request_deserializer=None,  # the bytes as they came: their number is checked first
+            functools.partial(self._serve, cast("Method", handler.unary_unary), method),
+            request_deserializer=functools.partial(
+                self._parse, cast("Parse", handler.request_deserializer)
+            ),
             response_serializer=handler.response_serializer,
         )
 
-    async def _serve(self, handler: Handler, method: str, raw: bytes, context: Context) -> Any:
+    def _parse(self, parse: Parse, raw: bytes) -> Message | InvalidRequest:
+        """The message, or what is wrong with it: gRPC would turn an exception into INTERNAL.
+
+        No frame that an exception's traceback could keep alive holds the raw bytes.
+        """
+        if len(raw) > self._largest_message:
+            expected = f"at most {self._largest_message} bytes"
+            return InvalidRequest("request", len(raw), expected)
+        try:
+            return parse(raw)
+        except DecodeError:
+            expected = "a protobuf message of this method's type"
+            return InvalidRequest("request", raw[:16], expected)
+
+    async def _serve(
+        self, serve: Method, method: str, request: Message | InvalidRequest, context: Context
+    ) -> Any:
         call, started = open_call(method, context.peer()), self._clock()
         self.in_flight += 1
         try:
             if self.draining:
                 raise Draining
-            answer = handler.unary_unary
-            return await answer(self._parse(handler, raw), context)  # type: ignore[misc, arg-type]
+            if isinstance(request, InvalidRequest):
+                raise request
+            return await serve(request, context)
         except asyncio.CancelledError:
             call.code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
             raise
@@ -86,15 +107,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call.seconds = self._clock() - started
             for observe in self._observers:
                 observe(call)
-
-    def _parse(self, handler: Handler, raw: bytes) -> Any:
-        if len(raw) > self._largest_message:
-            raise InvalidRequest("request", len(raw), f"at most {self._largest_message} bytes")
-        try:
-            return handler.request_deserializer(raw)  # type: ignore[misc]
-        except DecodeError:
-            expected = "a protobuf message of this method's type"
-            raise InvalidRequest("request", raw[:16], expected) from None
 
 
 async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:

@@ -1,0 +1,149 @@
+"""The training commands as a user runs them, on real images, killed and run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from supernet import artifact
+from training.data import DEBIAN_FOLDER
+
+pytestmark = pytest.mark.skipif(
+    not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
+)
+
+RECIPE = """
+name = "quick"
+design_space = "fashion-mnist-mbv3"
+dataset = "fashion-mnist"
+batch_size = 32
+validation_images = 5000
+evaluation_images = 20
+train_images = 320
+mean = [0.286]
+std = [0.353]
+teacher = "teacher"
+checkpoint_steps = 2
+
+[[phases]]
+name = "teacher"
+epochs = 0.8
+learning_rate = 0.05
+subnets = ["largest"]
+
+[[phases]]
+name = "compound"
+epochs = 0.4
+learning_rate = 0.02
+subnets = ["random", "random", "random", "random"]
+distillation = 1.0
+sort_channels = true
+"""
+FOLD = """
+[[phases]]
+name = "fold"
+epochs = 0.3
+learning_rate = 0.002
+subnets = ["largest", "smallest"]
+distillation = 1.0
+normalization = "piece-affine"
+"""
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "training", *map(str, arguments)]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(*arguments), capture_output=True, text=True, timeout=300, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "quick.toml"
+    path.write_text(RECIPE + FOLD)
+    return path
+
+
+@pytest.mark.timeout(400)
+def test_killed_run_goes_on_and_ends_with_the_same_net(recipe: Path, tmp_path: Path) -> None:
+    whole = _run("train", recipe, "--out", tmp_path / "whole", "--threads", "2")
+    assert whole.returncode == 0, whole.stderr
+    cut = tmp_path / "cut"
+    process = subprocess.Popen(
+        _command("train", recipe, "--out", cut), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _wait_for(cut / "checkpoint.pt", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    assert not (cut / "artifact").exists()
+    again = _run("train", recipe, "--out", cut)
+    assert again.returncode == 0, again.stderr
+    first, second = (artifact.load(tmp_path / run / "artifact") for run in ("whole", "cut"))
+    assert first.manifest.artifact_hash == second.manifest.artifact_hash
+    assert len(first.manifest.catalog) == 729
+    assert first.manifest.ledger is not None
+    assert [phase.name for phase in first.manifest.ledger.phases] == ["teacher", "compound", "fold"]
+    tables = artifact.read_bundled_tables(cut / "artifact")
+    assert [(t.device_class, t.measured) for t in tables] == [
+        ("reference-cpu", True),
+        ("simulated-16x-slower", False),
+        ("simulated-4x-slower", False),
+    ]
+
+
+@pytest.mark.timeout(400)
+def test_net_without_a_fold_phase_keeps_statistics_per_subnet(tmp_path: Path) -> None:
+    path, out = tmp_path / "unfolded.toml", tmp_path / "run"
+    path.write_text(RECIPE)
+    trained = _run("train", path, "--out", out)
+    assert trained.returncode == 0, trained.stderr
+    folder = out / "artifact"
+    assert artifact.load(folder).manifest.normalization == "subnet-statistics"
+    calibrated = _run("calibrate", folder)
+    assert calibrated.returncode == 0, calibrated.stderr
+    evaluated = _run("evaluate", folder, "--subnet", "d2-3-4-2-3@20", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    (entry,) = json.loads(evaluated.stdout)
+    assert entry["subnet"] == "d2-3-4-2-3@20"
+    assert 0.0 <= entry["accuracy"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["train", "no-such-recipe"], 1, "no-such-recipe"),
+        (["train", "."], 1, "Is a directory"),
+        (["train", "fashion-mnist", "--data", "/"], 1, "is missing"),
+        (["train", "fashion-mnist", "--threads", "0"], 2, "expected a whole number"),
+        (["train"], 2, "recipe"),
+        (["evaluate", "no-such-folder"], 1, "expected a folder"),
+        (["profile", ".", "--device-class", "Bad Name", "--out", "t.json"], 1, "device class"),
+        (["calibrate", "."], 1, "artifact.json"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], status: int, message: str) -> None:
+    done = _run(*arguments)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the run ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
