@@ -151,7 +151,9 @@ class PieceAffine(FrozenNormalization):
         return {name: value.detach() for name, value in self.values.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        self.values = nn.ParameterDict({k: nn.Parameter(v) for k, v in tensors.items()})
+        self.values = nn.ParameterDict()
+        for name, value in tensors.items():  # one by one keeps the order, which optimizers need
+            self.values[name] = nn.Parameter(value)
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> PieceAffine:

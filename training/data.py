@@ -53,6 +53,10 @@ class Images:
     def take(self, indices: Tensor) -> Images:
         return Images(self.pixels[indices], self.labels[indices])
 
+    def first(self, count: int | None) -> Images:
+        """The first `count` images, all where it is None."""
+        return Images(self.pixels[:count], self.labels[:count])
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -87,7 +91,7 @@ def _stratified(labels: Tensor, count: int) -> Tensor:
     """Indices of the first `count` images when the classes take turns."""
     if not 0 < count < len(labels):
         raise ValueError(f"{count} images to take: expected 1 to {len(labels) - 1}")
-    classes = [(labels == c).nonzero().flatten() for c in labels.unique()]
+    classes = [(labels == c).nonzero().flatten() for c in range(int(labels.max()) + 1)]
     share, more = divmod(count, len(classes))
     chosen = [indices[: share + (i < more)] for i, indices in enumerate(classes)]
     return torch.cat(chosen).sort().values

@@ -58,6 +58,10 @@ class Recipe(_Frozen):
     """Held out of the training images, evenly over the classes, for the catalog's accuracy."""
     train_images: Annotated[int, Field(ge=1)] | None = None
     """Use only so many of the training images; all that are not held out by default."""
+    evaluation_images: Annotated[int, Field(ge=1)] | None = None
+    """Evaluate on only so many images of each held-out split; all by default."""
+    profile: bool = True
+    """Measure the latency of every subnet on this CPU at the end."""
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0.0)], ...]
     momentum: Fraction = 0.9

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
 from supernet import artifact
-from supernet.artifact import Artifact, Description
+from supernet.artifact import Description
 from supernet.latency import LatencyTable
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
@@ -54,7 +54,7 @@ def run(recipe: Recipe, out: Path, data: Path | None, num_threads: int) -> Manif
 
     `data` is the data set's folder (None: look for it). Raises `ValueError` for bad input.
     """
-    dataset = load_fashion_mnist(data, recipe.validation_images, recipe.train_images)
+    dataset = _dataset(recipe, data)
     folder = RunFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, dataset.train, folder.checkpoint, num_threads)
@@ -76,8 +76,17 @@ def run(recipe: Recipe, out: Path, data: Path | None, num_threads: int) -> Manif
         catalog=catalog,
         ledger=_ledger(recipe, trainer, dataset, num_threads),
     )
-    artifact.save(folder.artifact, supernet, description)
-    return _add_tables(folder.artifact, description)
+    manifest = artifact.save(folder.artifact, supernet, description)
+    return _add_tables(folder.artifact, description) if recipe.profile else manifest
+
+
+def _dataset(recipe: Recipe, folder: Path | None) -> Dataset:
+    whole = load_fashion_mnist(folder, recipe.validation_images, recipe.train_images)
+    return replace(
+        whole,
+        validation=whole.validation.first(recipe.evaluation_images),
+        test=whole.test.first(recipe.evaluation_images),
+    )
 
 
 def calibrate_all(supernet: Supernet, dataset: Dataset, transform: Transform, seed: int) -> None:
@@ -110,7 +119,7 @@ def reference_tables(measured: LatencyTable) -> list[LatencyTable]:
 
 def _add_tables(folder: Path, description: Description) -> Manifest:
     """Profile what was just written, then write it again with its tables."""
-    written: Artifact = artifact.load(folder)
+    written = artifact.load(folder)
     with track("profile", len(description.catalog)) as advance:
         table = profile(written, REFERENCE_CLASS, num_threads=1, advance=advance)
     return artifact.save(folder, written.supernet, description, reference_tables(table))
@@ -126,7 +135,7 @@ def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int
         threads=num_threads,
         torch_version=torch.__version__,
         train_images=len(dataset.train),
-        validation_images=len(dataset.validation),
+        validation_images=recipe.validation_images,
         phases=trainer.phases,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -26,6 +26,7 @@ dataset = "fashion-mnist"
 batch_size = 32
 validation_images = 5000
 evaluation_images = 20
+profile = false
 train_images = 320
 mean = [0.286]
 std = [0.353]
@@ -94,12 +95,6 @@ def test_killed_run_goes_on_and_ends_with_the_same_net(recipe: Path, tmp_path: P
     assert len(first.manifest.catalog) == 729
     assert first.manifest.ledger is not None
     assert [phase.name for phase in first.manifest.ledger.phases] == ["teacher", "compound", "fold"]
-    tables = artifact.read_bundled_tables(cut / "artifact")
-    assert [(t.device_class, t.measured) for t in tables] == [
-        ("reference-cpu", True),
-        ("simulated-16x-slower", False),
-        ("simulated-4x-slower", False),
-    ]
 
 
 @pytest.mark.timeout(400)

@@ -1,0 +1,76 @@
+"""What the training tests share: small synthetic images that a net can learn, and recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from supernet import presets
+from supernet.design_space import DesignSpace
+from training.data import Images
+from training.recipe import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def tiny_preset(space: DesignSpace, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The tiny space under a preset's name, so that a recipe can ask for it."""
+    monkeypatch.setitem(presets.PRESETS, "tiny", lambda: space)
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    """200 images of 16x16 in ten classes; a class is a bright row, the same when mirrored."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 10
+    pixels = torch.randint(0, 60, (200, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    pixels[torch.arange(200), 0, labels + 3] = 250
+    return Images(pixels, labels)
+
+
+@pytest.fixture
+def make_recipe(tiny_preset: str) -> MakeRecipe:
+    """A recipe with all three kinds of phase, a few steps each; keywords replace its fields."""
+
+    def make(**changes: Any) -> Recipe:
+        fields: dict[str, Any] = {
+            "name": "tiny",
+            "design_space": tiny_preset,
+            "dataset": "fashion-mnist",
+            "batch_size": 20,
+            "validation_images": 10,
+            "mean": (0.2,),
+            "std": (0.3,),
+            "crop_padding": 0,
+            "teacher": "teacher",
+            "checkpoint_steps": 3,
+            "phases": (
+                {"name": "teacher", "epochs": 0.5, "learning_rate": 0.1, "subnets": ("largest",)},
+                {
+                    "name": "compound",
+                    "epochs": 0.5,
+                    "learning_rate": 0.02,
+                    "micro_batches": 2,
+                    "subnets": ("random", "random"),
+                    "depths": (3, 4),
+                    "distillation": 1.0,
+                    "sort_channels": True,
+                },
+                {
+                    "name": "fold",
+                    "epochs": 0.5,
+                    "learning_rate": 0.005,
+                    "subnets": ("largest", "smallest", "random"),
+                    "distillation": 1.0,
+                    "normalization": "piece-affine",
+                },
+            ),
+        }
+        return Recipe.model_validate(fields | changes)
+
+    return make
