@@ -25,17 +25,17 @@ MIB = 1024 * 1024
 WIDTH = 140  # columns of a table that is not read on a terminal
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], prog: str = "compofa") -> int:
     """Run the command `argv[0]`; the exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser(prog).parse_args(argv)
     return run(_answer, arguments)
 
 
-def build_parser() -> Parser:
+def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
     from gateway import cli_tables
 
-    parser = Parser(prog="compofa", description="Serve the subnets of a trained supernet.")
+    parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )

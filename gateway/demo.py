@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def run_shipped(num_images: int) -> int:
     if num_images < 1:
         raise ValueError(f"--images {num_images}: expected at least 1")
     images = shipped.images()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # by way of `finally`
     picked = random.Random(SEED).sample(images, min(num_images, len(images)))
     return run(shipped.artifact_folder(), picked, console())
 

@@ -113,6 +113,9 @@ class EmbeddedStore:
                 self._connection.close()
             self._connection = self._file = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def _read(self, query: str, parameters: tuple[str, ...]) -> list[StoredTable]:
         with self._using() as db:
             rows = db.execute(query, parameters).fetchall() if db is not None else []
