@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gateway.request import Logits
 from supernet.architecture import Architecture
 from supernet.extract import extract
+from supernet.layers import channels_last
 from supernet.model import Supernet
 
 DEFAULT_MAX_RESIDENT_BYTES = 256 * 1024 * 1024
@@ -113,7 +114,7 @@ class TorchEngine:
 
     def _built(self, subnet: str) -> Resident:
         arch = Architecture.parse(subnet)
-        module = extract(self._supernet, arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = channels_last(extract(self._supernet, arch))
         channels = self._supernet.space.skeleton.in_channels
         x = torch.zeros(1, channels, arch.resolution, arch.resolution)
         with torch.inference_mode():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,15 +15,21 @@ from supernet.architecture import Architecture
 from supernet.commandline import Parser
 from supernet.commandline import run as run_command
 from supernet.design_space import DesignSpace
-from supernet.latency import check_device_class
+from supernet.latency import LatencyTable, check_device_class
 from supernet.manifest import Manifest
 from training.data import Dataset, load_fashion_mnist
 from training.recipe import read_recipe, shipped_recipes
 
+Deliver = Callable[[LatencyTable], str]
+"""Puts a measured table where it is used from, and says where that is."""
 
-def main(argv: Sequence[str], prog: str = "compofa") -> int:
-    """Run one command; `argv` begins with its name. Returns the exit status."""
-    arguments = _parser(prog).parse_args(argv)
+
+def main(argv: Sequence[str], prog: str = "compofa", deliver: Deliver | None = None) -> int:
+    """Run one command; `argv` begins with its name. Returns the exit status.
+
+    `deliver` takes the table of `profile` where no file is named: stores are not this side's.
+    """
+    arguments = _parser(prog).parse_args(argv, argparse.Namespace(deliver=deliver))
     return run_command(arguments.command, arguments)
 
 
@@ -66,7 +72,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--device-class", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the latency table to write")
+    parser.add_argument("--out", type=Path, help="write the table to a file, not to the store")
     parser.add_argument("--runs", type=_positive, default=20, help="timed runs a subnet")
     parser.add_argument("--default-budget-ms", type=float)
     parser.add_argument("--subnet", action="append", help="a subnet id; all by default")
@@ -167,6 +173,8 @@ def _profile(arguments: argparse.Namespace) -> int:
     from training.report import track
 
     check_device_class(arguments.device_class)
+    if arguments.out is None and arguments.deliver is None:
+        raise ValueError("--out: expected the file to write the latency table to")
     loaded = artifact.load(arguments.artifact)
     archs = _architectures(arguments, loaded.supernet.space)
     with track("profile", len(archs)) as advance:
@@ -179,7 +187,10 @@ def _profile(arguments: argparse.Namespace) -> int:
             archs=archs,
             advance=advance,
         )
-    arguments.out.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if arguments.out is None:
+        print(arguments.deliver(table))
+    else:
+        arguments.out.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return 0
 
 
