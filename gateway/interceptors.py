@@ -37,8 +37,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Serves the unary methods of `services` (full names), one `Call` each.
 
     `largest_message` bounds a request in bytes before anything of it is parsed. Observers
-    see each call once, when it has ended. `in_flight` counts the calls being served;
-    once `draining` is set, new ones are turned away.
+    see each call once, when it has ended. Once `draining` is set, new calls are turned away.
     """
 
     def __init__(
@@ -52,8 +51,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._largest_message = largest_message
         self._observers = observers
         self._clock = clock
+        self._serving: set[asyncio.Task[Any]] = set()
+        self._given_up = False
         self.draining = False
-        self.in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being served."""
+        return len(self._serving)
+
+    def give_up(self) -> None:
+        """End the calls in flight as the new ones: UNAVAILABLE, once their tasks run again."""
+        self.draining = self._given_up = True
+        for task in self._serving:
+            task.cancel()
 
     async def intercept_service(
         self,
@@ -90,7 +101,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, serve: Method, method: str, request: Message | InvalidRequest, context: Context
     ) -> Any:
         call, started = open_call(method, context.peer()), self._clock()
-        self.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             if self.draining:
                 raise Draining
@@ -98,12 +111,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise request
             return await serve(request, context)
         except asyncio.CancelledError:
+            if self._given_up:
+                await _abort(context, call, Draining())
             call.code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
             raise
         except Exception as error:
             await _abort(context, call, error)
         finally:
-            self.in_flight -= 1
+            self._serving.discard(task)
             call.seconds = self._clock() - started
             for observe in self._observers:
                 observe(call)

@@ -30,7 +30,7 @@ from gateway.services.messages import InputLimits
 from protos.compofa.v1 import gateway_pb2_grpc
 from supernet.manifest import Manifest
 
-_FLUSH_S = 1.0  # for the last answers to leave, once no call is in flight
+_FLUSH_S = 1.0  # for the last answers to leave
 _POLL_S = 0.02
 _NAMES = (native.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
@@ -108,16 +108,21 @@ class Server:
     async def drain(self, cut_short: asyncio.Event) -> None:
         """Turn new calls away and let those in flight end, for the configured grace at most.
 
-        Setting `cut_short` ends the wait at once.
+        What is left then is turned away too. Setting `cut_short` ends the wait at once.
         """
         self._calls.draining = True
         await self._health.enter_graceful_shutdown()
+        await self._until_idle(self._config.grace_s, cut_short)
+        self._calls.give_up()
+        await self._until_idle(_FLUSH_S, asyncio.Event())
+        await self._grpc.stop(_FLUSH_S)
+        self._http.close()
+
+    async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
-        until = clock() + self._config.grace_s
+        until = clock() + most_s
         while self._calls.in_flight and clock() < until and not cut_short.is_set():
             await asyncio.sleep(_POLL_S)
-        await self._grpc.stop(0 if self._calls.in_flight else _FLUSH_S)
-        self._http.close()
 
 
 def input_limits(config: ServerConfig, manifest: Manifest) -> InputLimits:

@@ -94,8 +94,9 @@ def test_a_second_signal_cuts_the_drain_short(
         gateway.ask_to_stop()
         assert gateway.process.wait(timeout=30) == 0
         codes = {future.code() for future in futures}
-    assert StatusCode.OK in codes
-    assert codes - {StatusCode.OK}
+    assert codes == {StatusCode.OK, StatusCode.UNAVAILABLE}
+    assert {line["code"] for line in lines(gateway, "request")} <= {"OK", "UNAVAILABLE"}
+    assert lines(gateway, "stopped") == gateway.log()[-1:]
 
 
 def test_an_idle_gateway_ends_at_once(start: Start) -> None:
