@@ -12,7 +12,7 @@ from grpc import StatusCode
 from protos.compofa.v1.gateway_pb2 import InferRequest, Tensor
 
 if TYPE_CHECKING:
-    from tests.services.conftest import Client, GatewayProcess, MakeTensor
+    from tests.services.conftest import Client, GatewayProcess
 
 MIB = 1024 * 1024
 
@@ -97,26 +97,14 @@ def test_an_expired_deadline_is_told_as_such(client: Client, deadline_s: float) 
     assert client.infer(tensor=tensor()).subnet
 
 
-def test_two_thousand_bad_requests_leave_memory_as_it_was(
-    gateway: GatewayProcess, client: Client, tensor: MakeTensor
-) -> None:
-    _memory_is_unchanged_after(2_000, gateway, client)
-    assert client.infer(tensor=tensor()).subnet
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_ten_thousand_bad_requests_leave_memory_as_it_was(
     gateway: GatewayProcess, client: Client
 ) -> None:
-    _memory_is_unchanged_after(10_000, gateway, client)
-
-
-def _memory_is_unchanged_after(requests: int, gateway: GatewayProcess, client: Client) -> None:
     _send_bad(client, 500)  # the first ones fill caches and the allocator's pools
     before = gateway.resident_bytes()
-    _send_bad(client, requests)
+    _send_bad(client, 10_000)
     assert gateway.resident_bytes() - before < 8 * MIB
+    assert client.infer(tensor=tensor()).subnet
 
 
 def _send_bad(client: Client, requests: int) -> None:
