@@ -13,11 +13,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gateway import cli
-from gateway.device_classes import DeviceClasses, bundled_tables, check_subnets
+from gateway.device_classes import DeviceClasses, check_subnets
 from gateway.stores import open_store
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
 from supernet.commandline import Parser
-from supernet.latency import LatencyTable
+from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 from supernet.validation import first_error
 
@@ -49,7 +49,7 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
 def list_(arguments: argparse.Namespace) -> int:
     """Print every device class with its current version."""
     manifest, store = _opened(arguments)
-    infos = DeviceClasses(manifest, bundled_tables(_artifact(arguments)), store).infos()
+    infos = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store).infos()
     _print(infos, as_json=arguments.json)
     return 0
 
@@ -57,7 +57,7 @@ def list_(arguments: argparse.Namespace) -> int:
 def show(arguments: argparse.Namespace) -> int:
     """Print every version of one device class; the current one is marked."""
     manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, bundled_tables(_artifact(arguments)), store)
+    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
     current = classes.table(arguments.device_class)
     bundled = classes.bundled(arguments.device_class)
     kept = store.history(manifest.artifact_hash, arguments.device_class)
@@ -79,7 +79,7 @@ def import_(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """Write the current table of a device class as JSON."""
     manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, bundled_tables(_artifact(arguments)), store)
+    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
     document = classes.table(arguments.device_class).table.model_dump_json(indent=1)
     if arguments.out:
         arguments.out.write_text(document + "\n", "utf-8")
@@ -91,7 +91,7 @@ def export(arguments: argparse.Namespace) -> int:
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an older version current; 0 is the table that came with the artifact."""
     manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, bundled_tables(_artifact(arguments)), store)
+    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
     name, bundled = arguments.device_class, classes.bundled(arguments.device_class)
     version = arguments.version
     if version is None:
@@ -110,7 +110,7 @@ def delete(arguments: argparse.Namespace) -> int:
     name = arguments.device_class
     if not store.delete(manifest.artifact_hash, name):
         raise ValueError(f"device class {name!r}: the store has no table for it")
-    classes = DeviceClasses(manifest, bundled_tables(_artifact(arguments)), store)
+    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
     remains = "; the table that came with the artifact holds again" if classes.bundled(name) else ""
     print(f"{name}: deleted{remains}")
     return 0

@@ -10,24 +10,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from gateway.errors import UnknownDeviceClass
 from gateway.select import Candidates
 from gateway.tables import DeviceClassInfo, StoredTable, StoreError, TableStore
 from supernet.catalog import Catalog
-from supernet.latency import LatencyTable, read_table
+from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
 
 CHECK_EVERY_S = 1.0
-TABLES_FOLDER = "tables"
 
 log = logging.getLogger(__name__)
-
-
-def bundled_tables(folder: Path) -> list[LatencyTable]:
-    """The tables that travel with the artifact in `folder`, by device class. Needs no torch."""
-    return [read_table(path) for path in sorted((folder / TABLES_FOLDER).glob("*.json"))]
 
 
 def check_subnets(latency_ms: Iterable[str], catalog: Catalog) -> None:

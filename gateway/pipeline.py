@@ -19,7 +19,7 @@ import torch
 
 from gateway import images
 from gateway.config import ServerConfig
-from gateway.device_classes import DeviceClasses, bundled_tables
+from gateway.device_classes import DeviceClasses
 from gateway.engine import Engine, TorchEngine
 from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
@@ -29,6 +29,7 @@ from gateway.stores import open_store
 from gateway.tables import DeviceClassInfo
 from supernet import artifact
 from supernet.architecture import Architecture
+from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest
 
 __all__ = ["DeviceClassInfo", "Pipeline", "open_pipeline"]
@@ -216,7 +217,7 @@ def open_pipeline(config: ServerConfig) -> Pipeline:
     loaded = artifact.load(config.artifact)
     device_classes = DeviceClasses(
         loaded.manifest,
-        bundled_tables(config.artifact),
+        read_bundled_tables(config.artifact),
         open_store(config.store),
         fallback=config.fallback_device_class,
     )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from supernet.catalog import Catalog
 from supernet.extract import affine_shapes
-from supernet.latency import LatencyTable, read_table
+from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
     ArtifactError,
@@ -35,7 +35,6 @@ from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
 
 WEIGHTS_FILE = "weights.safetensors"
 NORM_FILE = "norm.safetensors"
-TABLES_FOLDER = "tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +111,6 @@ def load(folder: Path) -> Artifact:
     _check(folder / WEIGHTS_FILE, {k: v.shape for k, v in _weights(supernet).items()}, weights)
     supernet.load_state_dict(weights, strict=False)
     return Artifact(manifest, supernet.eval().requires_grad_(False))
-
-
-def read_bundled_tables(folder: Path) -> list[LatencyTable]:
-    """The latency tables that travel with an artifact, by device class."""
-    return [read_table(path) for path in sorted((folder / TABLES_FOLDER).glob("*.json"))]
 
 
 def _weights(supernet: Supernet) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from supernet.validation import first_error
 
 Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+TABLES_FOLDER = "tables"
 _DEVICE_CLASS = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
 
@@ -67,3 +68,8 @@ def read_table(path: Path) -> LatencyTable:
         raise ValueError(f"latency table {path}: {first_error(error)}") from None
     except OSError as error:
         raise ValueError(f"latency table {path}: {error.strerror}") from None
+
+
+def read_bundled_tables(folder: Path) -> list[LatencyTable]:
+    """The tables that travel with the artifact in `folder`, by device class. Needs no torch."""
+    return [read_table(path) for path in sorted((folder / TABLES_FOLDER).glob("*.json"))]

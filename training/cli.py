@@ -15,7 +15,7 @@ from supernet.architecture import Architecture
 from supernet.commandline import Parser
 from supernet.commandline import run as run_command
 from supernet.design_space import DesignSpace
-from supernet.latency import LatencyTable, check_device_class
+from supernet.latency import LatencyTable, check_device_class, read_bundled_tables
 from supernet.manifest import Manifest
 from training.data import Dataset, load_fashion_mnist
 from training.recipe import read_recipe, shipped_recipes
@@ -127,7 +127,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         arguments.artifact,
         loaded.supernet,
         description,
-        artifact.read_bundled_tables(arguments.artifact),
+        read_bundled_tables(arguments.artifact),
     )
     print(f"calibrated {loaded.supernet.space.size()} subnets")
     return 0

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.device_classes import CHECK_EVERY_S, DeviceClasses, bundled_tables, check_subnets
+from gateway.device_classes import CHECK_EVERY_S, DeviceClasses, check_subnets
 from gateway.embedded_store import EmbeddedStore
 from gateway.errors import UnknownDeviceClass
 from gateway.request import Constraints
 from gateway.select import select
 from gateway.tables import StoreError
-from supernet.latency import LatencyTable
+from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 
 
@@ -36,7 +36,7 @@ def manifest(artifact_folder: Path) -> Manifest:
 
 @pytest.fixture
 def bundled(artifact_folder: Path) -> list[LatencyTable]:
-    return bundled_tables(artifact_folder)
+    return read_bundled_tables(artifact_folder)
 
 
 @pytest.fixture

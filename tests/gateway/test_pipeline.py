@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gateway import images
 from gateway.config import ServerConfig
-from gateway.device_classes import DeviceClasses, bundled_tables
+from gateway.device_classes import DeviceClasses
 from gateway.embedded_store import EmbeddedStore
 from gateway.engine import TorchEngine
 from gateway.errors import (
@@ -28,7 +28,7 @@ from gateway.errors import (
 from gateway.pipeline import Pipeline, open_pipeline
 from gateway.request import Constraints, ImageInput, Logits, TensorInput
 from supernet.architecture import Architecture
-from supernet.latency import LatencyTable
+from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import read_manifest
 from supernet.model import Supernet
 
@@ -70,7 +70,7 @@ def make(artifact_folder: Path, tmp_path: Path, engine: GatedEngine) -> Iterator
     def build(**options: Any) -> Pipeline:
         manifest = read_manifest(artifact_folder)
         store = EmbeddedStore(tmp_path / "tables.sqlite3")
-        classes = DeviceClasses(manifest, bundled_tables(artifact_folder), store)
+        classes = DeviceClasses(manifest, read_bundled_tables(artifact_folder), store)
         made.append(Pipeline(manifest, classes, engine, **options))
         return made[-1]
 
@@ -286,7 +286,7 @@ def test_opens_what_the_configuration_names(
     artifact_folder: Path, tmp_path: Path, image: ImageInput
 ) -> None:
     url = f"sqlite://{tmp_path}/tables.sqlite3"
-    bundled: LatencyTable = bundled_tables(artifact_folder)[0]
+    bundled: LatencyTable = read_bundled_tables(artifact_folder)[0]
     store = EmbeddedStore(tmp_path / "tables.sqlite3")
     store.put(bundled.scaled(2.0, "gamma", default_budget_ms=1e6))
     with open_pipeline(ServerConfig(artifact=artifact_folder, store=url)) as pipeline:

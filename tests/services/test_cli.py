@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.device_classes import bundled_tables
 from gateway.embedded_store import EmbeddedStore
+from supernet.latency import read_bundled_tables
 
 
 class Running(Protocol):
@@ -96,7 +96,7 @@ def test_a_push_reaches_a_running_gateway(
 ) -> None:
     store = tmp_path / "shared.sqlite3"
     running = start("--store", f"sqlite://{store}")
-    table = bundled_tables(artifact_folder)[0]
+    table = read_bundled_tables(artifact_folder)[0]
     ask = ["infer", image, "--device-class", "phone", "--json", "--target", running.target]
     assert "NOT_FOUND" in compofa(*ask).stderr
     EmbeddedStore(store).put(table.scaled(1.0, "phone", default_budget_ms=1e6))

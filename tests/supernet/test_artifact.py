@@ -17,9 +17,9 @@ from torch import Tensor
 
 from supernet import artifact
 from supernet.architecture import Architecture
-from supernet.artifact import Description, load, read_bundled_tables, save
+from supernet.artifact import Description, load, save
 from supernet.catalog import Catalog
-from supernet.latency import LatencyTable
+from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import ArtifactError, read_manifest
 from supernet.model import Supernet
 from supernet.normalization import Position, SubnetStatistics
