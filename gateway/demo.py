@@ -103,6 +103,7 @@ def gateway_process(artifact: Path) -> Iterator[Address]:
             sys.executable, "-m", "gateway", "serve", str(artifact),
             "--port", "0", "--metrics-port", "0", "--port-file", str(port_file),
             "--store", f"sqlite://{folder}/tables.sqlite3",
+            "--threads", "1",  # as the shipped tables were measured
         ]  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from supernet.catalog import Catalog
+from supernet.durable import write_file
 from supernet.extract import affine_shapes
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
@@ -174,7 +174,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         for name, data in files.items():
             path = fresh / name
             path.parent.mkdir(exist_ok=True)
-            _write_durably(path, data)
+            write_file(path, data)
         fresh.chmod(0o755)
         old = fresh.with_name(fresh.name + ".old")
         if folder.exists():
@@ -187,10 +187,3 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
 
 def _may_go(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MANIFEST_FILE).exists() or not any(folder.iterdir()))
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

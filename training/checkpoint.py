@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from supernet.durable import write_file
 from supernet.manifest import Phase
 
 
@@ -48,12 +49,9 @@ class Checkpoint:
             "teacher": self.teacher,
             "phases": [phase.model_dump() for phase in self.phases],
         }
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_file(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path, recipe_sha256: str) -> Checkpoint | None:

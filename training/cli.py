@@ -15,6 +15,7 @@ from supernet.architecture import Architecture
 from supernet.commandline import Parser
 from supernet.commandline import run as run_command
 from supernet.design_space import DesignSpace
+from supernet.durable import write_file
 from supernet.latency import LatencyTable, check_device_class, read_bundled_tables
 from supernet.manifest import Manifest
 from training.data import Dataset, load_fashion_mnist
@@ -190,7 +191,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         print(arguments.deliver(table))
     else:
-        arguments.out.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_file(arguments.out, table.model_dump_json(indent=1).encode() + b"\n")
     return 0
 
 

@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_the_old_one_whole(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         path.write_bytes(data)
 
-    monkeypatch.setattr(artifact, "_write_durably", full)
+    monkeypatch.setattr(artifact, "write_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(folder, folded_supernet, description, tables)
     after = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
