@@ -123,7 +123,7 @@ def read_json(
     subnet id to milliseconds. Raises `ValueError` in one line naming the file and the field."""
     try:
         document = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"latency table {path}: not a JSON document") from None
     if not isinstance(document, dict):
         raise ValueError(f"latency table {path}: expected a JSON object")

@@ -26,7 +26,7 @@ class ArtifactError(ValueError):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Preprocessing(_Frozen):
@@ -112,7 +112,7 @@ def read_manifest(folder: Path) -> Manifest:
         version = json.loads(text).get("schema_version")
     except OSError as error:
         raise ArtifactError(f"artifact {folder}: {MANIFEST_FILE}: {error.strerror}") from None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ArtifactError(
             f"artifact {folder}: {MANIFEST_FILE} is not a JSON document; it may be truncated"
         ) from None

@@ -10,9 +10,8 @@ def first_error(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False, include_context=False)
     field = ".".join(map(str, first["loc"]))
     value = repr(first["input"])
-    if first["type"] in ("missing", "json_invalid") or len(value) > 60:
-        text = first["msg"]
-    else:
-        text = f"{first['msg']}, got {value}"
+    text = first["msg"].removeprefix("Value error, ")  # our own validators' words alone
+    if first["type"] not in ("missing", "json_invalid") and len(value) <= 60:
+        text = f"{text}, got {value}"
     more = f" (and {len(others)} more)" if others else ""
     return f"{field}: {text}{more}" if field else text + more

@@ -16,9 +16,11 @@ from supernet.validation import first_error
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Pick = Literal["largest", "smallest", "random"]
 
+_CHANNELS_AND_CLASSES = {"fashion-mnist": (1, 10)}  # of the images, by data set
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Phase(_Frozen):
@@ -101,6 +103,21 @@ class Recipe(_Frozen):
                 raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
         return self
 
+    @model_validator(mode="after")
+    def _fits_the_images(self) -> Self:
+        skeleton = design_space(self.design_space).skeleton
+        channels, classes = _CHANNELS_AND_CLASSES[self.dataset]
+        if (skeleton.in_channels, skeleton.classes) != (channels, classes):
+            raise ValueError(
+                f"design_space {self.design_space!r}: expected one for the {channels} channel and "
+                f"{classes} classes of {self.dataset}"
+            )
+        for field in ("mean", "std"):
+            given = len(getattr(self, field))
+            if given != channels:
+                raise ValueError(f"{field}: expected {channels} value, got {given}")
+        return self
+
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
@@ -120,6 +137,8 @@ def read_recipe(recipe: str) -> Recipe:
         text = _read_file(recipe)
     try:
         return Recipe.model_validate(tomllib.loads(text))
+    except RecursionError:
+        raise ValueError(f"recipe {recipe}: not TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {recipe}: not TOML: {error}") from None
     except ValidationError as error:

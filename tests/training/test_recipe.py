@@ -32,6 +32,10 @@ def test_shipped_recipe_is_the_papers_schedule() -> None:
         ("design_space = 'resnet'", "expected one of imagenet-mbv3"),
         ("teacher = 'nobody'", "teacher: expected one of the phases"),
         ("batch_size = ", "not TOML"),
+        ("mean = [0.2, 0.3]", "mean: expected 1 value, got 2"),
+        ("mean = [nan]", "mean.0"),
+        ("clip_norm = inf", "clip_norm"),
+        ("design_space = 'imagenet-mbv3'", "1 channel and 10 classes"),
     ],
 )
 def test_bad_recipe_is_one_line_naming_the_field(tmp_path: Path, line: str, message: str) -> None:
