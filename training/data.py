@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import urllib.request
+import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
+
+from supernet.durable import write_file
 
 LABELS = (
     "t-shirt", "trouser", "pullover", "dress", "coat",
@@ -107,16 +110,22 @@ def _read_split(folder: Path, split: str) -> Images:
 
 
 def _read(folder: Path, name: str, header: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    path = folder / name
     try:
-        content = gzip.decompress(path.read_bytes())
+        packed = (folder / name).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"data set {folder}: {name} is missing") from None
-    except (OSError, EOFError, gzip.zlib.error):  # type: ignore[attr-defined]
-        raise ValueError(f"data set {folder}: {name} cannot be read or is truncated") from None
+    return np.frombuffer(_unpacked(packed, name, str(folder)), np.uint8, offset=header)
+
+
+def _unpacked(packed: bytes, name: str, source: str) -> bytes:
+    """The content of a file, checked against its SHA-256."""
+    try:
+        content = gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error):
+        raise ValueError(f"data set {source}: {name} cannot be read or is truncated") from None
     if hashlib.sha256(content).hexdigest() != _FILES[name]:
-        raise ValueError(f"data set {folder}: {name} is not Fashion-MNIST's: wrong SHA-256")
-    return np.frombuffer(content, np.uint8, offset=header)
+        raise ValueError(f"data set {source}: {name} is not Fashion-MNIST's: wrong SHA-256")
+    return content
 
 
 def _find_or_download() -> Path:
@@ -130,16 +139,15 @@ def _find_or_download() -> Path:
 
 
 def _download(name: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{name}.{os.getpid()}.part"
+    """Keep a file only once it is known to be the right one."""
     try:
         with urllib.request.urlopen(_URL + name, timeout=60) as response:
-            partial.write_bytes(response.read())
-        partial.replace(folder / name)
-    except OSError as error:
+            packed = response.read()
+    except (OSError, HTTPException) as error:
         raise ValueError(
             f"data set Fashion-MNIST: cannot download {_URL}{name} ({error}); install Debian's "
             "dataset-fashion-mnist or give --data"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    _unpacked(packed, name, _URL)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / name, packed)
