@@ -37,8 +37,9 @@ class DeviceClasses:
     """Current table and candidates by device class. Safe to use from several threads.
 
     A class in the store hides the bundled one of the same name. Where `fallback` is given,
-    unknown classes are served as that one. Raises `StoreError` only when it is made: later on
-    a store that fails leaves the last tables in use, and `store_ok` false.
+    unknown classes are served as that one. Raises `ValueError` for a bundled table of another
+    artifact, and `StoreError` only when it is made: later on a store that fails leaves the last
+    tables in use, and `store_ok` false.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DeviceClasses:
     ) -> None:
         self._catalog, self._artifact_hash = manifest.catalog, manifest.artifact_hash
         self._bundled = {t.device_class: StoredTable(0, t) for t in bundled}
+        self._check_bundled()
         self._store, self._clock = store, clock
         self._lock = threading.Lock()
         self._candidates: dict[str, tuple[StoredTable, Candidates]] = {}
@@ -88,6 +90,14 @@ class DeviceClasses:
     def infos(self) -> list[DeviceClassInfo]:
         """Every device class there is now, by name."""
         return [DeviceClassInfo.of(stored) for _, stored in sorted(self._current().items())]
+
+    def _check_bundled(self) -> None:
+        for name, stored in self._bundled.items():
+            if stored.table.artifact_hash != self._artifact_hash:
+                raise ValueError(
+                    f"device class {name!r}: the table that came with the artifact belongs to "
+                    "another one"
+                )
 
     def _current(self) -> Mapping[str, StoredTable]:
         if self._clock() - self._checked_at >= CHECK_EVERY_S:

@@ -134,6 +134,14 @@ def test_a_broken_store_is_told_at_the_start(
         DeviceClasses(manifest, bundled, EmbeddedStore(path))
 
 
+def test_a_bundled_table_of_another_artifact_is_refused(
+    manifest: Manifest, bundled: list[LatencyTable], path: Path
+) -> None:
+    other = bundled[0].model_copy(update={"artifact_hash": "0" * 32})
+    with pytest.raises(ValueError, match=r"'alpha': the table .* belongs to another"):
+        DeviceClasses(manifest, [other], EmbeddedStore(path))
+
+
 def test_selection_uses_the_class_default_budget(classes: DeviceClasses) -> None:
     fast = select(classes.candidates("alpha"), Constraints("alpha"))
     slow = select(classes.candidates("beta"), Constraints("beta"))
