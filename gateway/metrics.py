@@ -20,6 +20,7 @@ from gateway.tables import DeviceClassInfo
 _UNKNOWN = "unknown"  # one label for every name that is no device class: callers make those up
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FINE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 
 Names = Callable[[], Iterable[str]]
@@ -106,6 +107,13 @@ class _AnswerMetrics:
                 ("compofa_compute_seconds", "Time in the engine of answered requests."),
             )
         )
+        self._rows = Histogram(
+            "compofa_batch_size",
+            "Images that went through the engine together.",
+            by_class,
+            buckets=_ROWS,
+            registry=registry,
+        )
         self._ratio = Histogram(
             "compofa_predicted_to_measured_latency_ratio",
             "Latency in the device class's table divided by the engine's time, for single rows: "
@@ -122,6 +130,7 @@ class _AnswerMetrics:
         self._accuracy.labels(device_class).observe(selection.accuracy)
         self._queue.labels(device_class).observe(answer.queue_ms / 1000)
         self._compute.labels(device_class).observe(answer.compute_ms / 1000)
+        self._rows.labels(device_class).observe(len(answer.logits))
         if len(answer.logits) == 1 and answer.compute_ms > 0:
             self._ratio.labels(device_class).observe(selection.latency_ms / answer.compute_ms)
 

@@ -52,6 +52,7 @@ def test_a_prediction_for_one_image_is_not_held_against_a_batch(
     registry: CollectorRegistry, metrics: CallMetrics
 ) -> None:
     metrics.observe(answered(rows=4))
+    assert registry.get_sample_value("compofa_batch_size_sum", {"device_class": "alpha"}) == 4
     ratio = "compofa_predicted_to_measured_latency_ratio_count"
     assert registry.get_sample_value(ratio, {"device_class": "alpha"}) is None
 
