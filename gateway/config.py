@@ -59,6 +59,8 @@ class ServerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.port == self.metrics_port != 0:
+            raise ValueError(f"metrics_port {self.metrics_port}: expected another than the port")
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(
                 f"max_image_bytes {self.max_image_bytes}: expected at most max_message_bytes, "

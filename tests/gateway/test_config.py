@@ -32,6 +32,12 @@ def test_a_bad_value_is_rejected_by_name(field: str, value: object) -> None:
         ServerConfig.model_validate({"artifact": "net", field: value})
 
 
+def test_the_two_ports_differ_unless_free_ones_are_taken() -> None:
+    assert ServerConfig(artifact=Path("net"), port=0, metrics_port=0).port == 0
+    with pytest.raises(ValidationError, match="metrics_port 9090"):
+        ServerConfig(artifact=Path("net"), port=9090)
+
+
 def test_an_image_must_fit_in_a_message() -> None:
     with pytest.raises(ValidationError, match="max_image_bytes"):
         ServerConfig(artifact=Path("net"), max_image_bytes=2 * MIB, max_message_bytes=MIB)
