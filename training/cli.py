@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device-class", required=True)
     parser.add_argument("--out", type=Path, help="write the table to a file, not to the store")
     parser.add_argument("--runs", type=_positive, default=20, help="timed runs a subnet")
-    parser.add_argument("--default-budget-ms", type=float)
+    parser.add_argument("--default-budget-ms", type=_milliseconds)
     parser.add_argument("--subnet", action="append", help="a subnet id; all by default")
     _add_threads(parser, 1)
     parser.set_defaults(command=_profile)
@@ -93,6 +94,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
     return int(text)
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive number of milliseconds")
+    return value
 
 
 def _train(arguments: argparse.Namespace) -> int:
