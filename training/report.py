@@ -61,7 +61,8 @@ class RunReport:
     def __call__(
         self, phase: Phase, progress: checkpoint.Progress, steps: int, accuracy: float
     ) -> None:
-        self._accuracy += 0.02 * (accuracy - self._accuracy)
+        weight = 0.02 if self._tasks else 1.0  # the first step stands for itself
+        self._accuracy += weight * (accuracy - self._accuracy)
         if phase.name not in self._tasks:
             self._tasks[phase.name] = self._bar.add_task(phase.name, total=steps, figures="")
         figures = f"loss {progress.loss:.3f}  accuracy {self._accuracy:.3f}"

@@ -129,7 +129,7 @@ def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int
     return Ledger(
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,
-        code_version=importlib.metadata.version("compofa"),
+        code_version=_code_version(),
         seed=recipe.seed,
         hardware=processor(),
         threads=num_threads,
@@ -139,3 +139,10 @@ def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int
         phases=trainer.phases,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _code_version() -> str:
+    try:
+        return importlib.metadata.version("compofa")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
