@@ -24,7 +24,9 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     Anything else is a bug of ours and keeps its traceback.
     """
     try:
-        return command(arguments)
+        status = command(arguments)
+        sys.stdout.flush()  # here, where a reader that has gone is not a traceback
+        return status
     except BrokenPipeError:  # the reader of our output has gone, for instance `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
