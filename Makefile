@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR: # a venv without pip is made again, not kept
 .PHONY: help install demo test test-slow lint format bench recipe-fashion-mnist clean
 
 help: ## List what can be made
