@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import statistics
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 
 from supernet import artifact
 from supernet.artifact import Description
+from supernet.catalog import Catalog
 from supernet.latency import LatencyTable
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
@@ -102,19 +103,24 @@ def calibrate_all(supernet: Supernet, dataset: Dataset, transform: Transform, se
             advance(1)
 
 
-def reference_tables(measured: LatencyTable) -> list[LatencyTable]:
+def reference_tables(measured: LatencyTable, catalog: Catalog) -> list[LatencyTable]:
     """The measured table and two imagined slower classes, each with a default budget.
 
-    The budgets lie at the largest, the median and a low latency of the class, so that the
-    three classes are served by different subnets.
+    The budgets admit the last, the middle and an early subnet of the Pareto frontier, so that
+    the three classes are served by different subnets.
     """
-    times = sorted(measured.latency_ms.values())
-    low = times[len(times) // 8]
+    frontier = catalog.frontier(lambda entry: measured.latency_ms[entry.subnet])
+    times = [measured.latency_ms[entry.subnet] for entry in frontier]
+    early, middle, last = times[len(times) // 8], times[len(times) // 2], times[-1]
     return [
-        measured.model_copy(update={"default_budget_ms": round(times[-1] * 1.05, 2)}),
-        measured.scaled(4, "simulated-4x-slower", round(4 * statistics.median(times), 2)),
-        measured.scaled(16, "simulated-16x-slower", round(16 * low, 2)),
+        measured.model_copy(update={"default_budget_ms": _rounded_up(last * 1.05)}),
+        measured.scaled(4, "simulated-4x-slower", _rounded_up(4 * middle)),
+        measured.scaled(16, "simulated-16x-slower", _rounded_up(16 * early)),
     ]
+
+
+def _rounded_up(milliseconds: float) -> float:
+    return math.ceil(milliseconds * 100) / 100
 
 
 def _add_tables(folder: Path, description: Description) -> Manifest:
@@ -122,7 +128,8 @@ def _add_tables(folder: Path, description: Description) -> Manifest:
     written = artifact.load(folder)
     with track("profile", len(description.catalog)) as advance:
         table = profile(written, REFERENCE_CLASS, num_threads=1, advance=advance)
-    return artifact.save(folder, written.supernet, description, reference_tables(table))
+    tables = reference_tables(table, description.catalog)
+    return artifact.save(folder, written.supernet, description, tables)
 
 
 def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int) -> Ledger:
