@@ -19,7 +19,7 @@ Classify = Callable[[bytes], Classified]
 def infer(arguments: argparse.Namespace) -> int:
     """Classify every image given, then print all the answers."""
     constraints = constraints_of(arguments)
-    by = _by_gateway if arguments.target else _here
+    by = _here if arguments.target is None else _by_gateway
     answers = by(arguments, constraints)
     if arguments.json:
         print(json.dumps([answer.as_json() for answer in answers]))

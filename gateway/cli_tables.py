@@ -17,6 +17,7 @@ from gateway.device_classes import DeviceClasses, check_subnets
 from gateway.stores import open_store
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
 from supernet.commandline import Parser
+from supernet.durable import write_file
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 from supernet.validation import first_error
@@ -82,7 +83,7 @@ def export(arguments: argparse.Namespace) -> int:
     classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
     document = classes.table(arguments.device_class).table.model_dump_json(indent=1)
     if arguments.out:
-        arguments.out.write_text(document + "\n", "utf-8")
+        write_file(arguments.out, document.encode() + b"\n")
     else:
         print(document)
     return 0

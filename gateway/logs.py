@@ -34,6 +34,7 @@ def configure(stream: TextIO) -> None:
     """Send this process's logs to `stream`: the gateway's from INFO on, others' from WARNING."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
+    logging.captureWarnings(True)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("gateway").setLevel(logging.INFO)
 

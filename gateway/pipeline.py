@@ -197,16 +197,21 @@ class Pipeline:
     def _choose(self, job: Job, wait_ms: float) -> Selection:
         """The subnet for a job that is to wait for `wait_ms` from now."""
         candidates = self._device_classes.candidates(job.constraints.device_class)
-        resolution = job.size.max_resolution
+        resolution, effort = job.size.max_resolution, self._effort()
         if job.until is None:
-            return select(candidates, job.constraints, max_resolution=resolution)
+            return select(candidates, job.constraints, max_resolution=resolution, effort=effort)
         return select(
             candidates,
             job.constraints,
             max_resolution=resolution,
+            effort=effort,
             engine_budget_ms=(job.until - self._clock()) * 1000 - wait_ms,
             engine_ms=self._times.expected_ms(job.size.rows),
         )
+
+    def _effort(self) -> float:
+        """Falls from 1 to 0 while the second half of the places fills."""
+        return min(1.0, 2.0 * (1.0 - self._pending / self._max_pending))
 
     def _expected_wait_ms(self) -> float:
         return self._pending / self._num_workers * self._times.typical_ms

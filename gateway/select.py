@@ -96,7 +96,9 @@ class Candidates:
         )
         if i:
             return self._tiers[i - 1]
-        known = f"the smallest is {resolutions[0]}" if resolutions else "its table covers none"
+        if not resolutions:
+            raise NoSubnet(f"device class {self.device_class!r}: its table covers no subnet")
+        known = f"the smallest is {resolutions[0]}"
         raise NoSubnet(
             f"device class {self.device_class!r} has no subnet at or below {max_resolution} "
             f"pixels; {known}"
@@ -123,6 +125,15 @@ class Goal:
         within = self.budget_ms is None or candidate.latency_ms <= self.budget_ms
         return within and (self.min_accuracy is None or candidate.accuracy >= self.min_accuracy)
 
+    def eased(self, tier: Tier, best: Candidate, effort: float) -> Goal:
+        """With the budget lowered from what `best` takes towards the fastest admissible."""
+        if effort >= 1.0 or self.prefer == "latency":
+            return self
+        least = 0.0 if self.min_accuracy is None else self.min_accuracy
+        fastest = tier.fastest_reaching(least) or best
+        limit = fastest.latency_ms + max(0.0, effort) * (best.latency_ms - fastest.latency_ms)
+        return Goal(max(limit, fastest.latency_ms), self.min_accuracy, self.prefer)
+
     def best(self, tier: Tier) -> Candidate | None:
         """What an idle gateway with all the time in the world would choose."""
         if self.prefer == "latency":
@@ -142,12 +153,15 @@ def select(
     constraints: Constraints,
     *,
     max_resolution: int | None = None,
+    effort: float = 1.0,
     engine_budget_ms: float | None = None,
     engine_ms: Mapping[str, float] = NO_TIMES,
 ) -> Selection:
     """The subnet that answers: see 'What selection means' in the documentation.
 
     `max_resolution` bounds the resolution in pixels (a raw tensor is never enlarged).
+    `effort` from 1 to 0 goes from the best subnet down to the fastest that still reaches the
+    minimum accuracy: under load smaller subnets are taken before anyone is turned away.
     `engine_budget_ms` is what is left of the deadline for the engine, `engine_ms` what each
     subnet is expected to take there; a subnet never timed is taken to fit.
 
@@ -159,12 +173,15 @@ def select(
     best = goal.best(tier)
     if best is None:
         raise NoSubnet(_nearest(tier, goal, candidates.device_class))
+    goal = goal.eased(tier, best, effort)
+    chosen = goal.best(tier)
+    assert chosen is not None, "easing leaves at least the fastest"
     if engine_budget_ms is None:
-        return _selection(best, degraded=False)
+        return _selection(chosen, degraded=_is_worse(chosen, best))
     if engine_budget_ms <= 0:
         raise DeadlineExceeded()
-    if engine_ms.get(best.subnet, 0.0) <= engine_budget_ms:
-        return _selection(best, degraded=False)
+    if engine_ms.get(chosen.subnet, 0.0) <= engine_budget_ms:
+        return _selection(chosen, degraded=_is_worse(chosen, best))
     for candidate in tier.by_preference[goal.prefer]:
         if goal.admits(candidate) and engine_ms.get(candidate.subnet, 0.0) <= engine_budget_ms:
             return _selection(candidate, degraded=_is_worse(candidate, best))

@@ -18,9 +18,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from supernet.architecture import Architecture
 from supernet.catalog import Catalog
-from supernet.durable import write_file
-from supernet.extract import affine_shapes
+from supernet.durable import put_in_place, write_file
+from supernet.extract import affine_shapes, statistics_shapes
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
@@ -103,14 +104,23 @@ def load(folder: Path) -> Artifact:
     manifest = read_manifest(folder)
     norm = FROZEN[manifest.normalization]()
     numbers = _read_tensors(folder / NORM_FILE, manifest.norm_sha256)
-    if isinstance(norm, PieceAffine):
-        _check(folder / NORM_FILE, affine_shapes(manifest.design_space), numbers)
+    _check(folder / NORM_FILE, _norm_shapes(manifest, numbers), numbers)
     norm.load(numbers)
     supernet = Supernet(manifest.design_space, norm)
     weights = _read_tensors(folder / WEIGHTS_FILE, manifest.weights_sha256)
     _check(folder / WEIGHTS_FILE, {k: v.shape for k, v in _weights(supernet).items()}, weights)
     supernet.load_state_dict(weights, strict=False)
     return Artifact(manifest, supernet.eval().requires_grad_(False))
+
+
+def _norm_shapes(manifest: Manifest, found: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """What the normalisation has to hold; statistics may be there for subnets not listed too."""
+    space = manifest.design_space
+    if manifest.normalization == "piece-affine":
+        return affine_shapes(space)
+    archs = map(Architecture.parse, manifest.catalog.subnets())
+    others = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    return others | statistics_shapes(space, archs)
 
 
 def _weights(supernet: Supernet) -> dict[str, Tensor]:
@@ -161,9 +171,8 @@ def _check(path: Path, expected: Mapping[str, tuple[int, ...]], found: dict[str,
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write beside `folder`, then rename: what is at `folder` is always whole.
+    """Write beside `folder`, then swap: what is at `folder` is always whole.
 
-    A kill between the two renames leaves the old one beside it, under `.<name>.*.old`.
     Raises `ValueError` rather than remove something that is not an artifact.
     """
     if folder.exists() and not _may_go(folder):
@@ -176,11 +185,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
             path.parent.mkdir(exist_ok=True)
             write_file(path, data)
         fresh.chmod(0o755)
-        old = fresh.with_name(fresh.name + ".old")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -17,3 +18,28 @@ def write_file(path: Path, data: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def put_in_place(fresh: Path, folder: Path) -> None:
+    """Make the folder `fresh` stand at `folder`; one that was there is at `fresh` afterwards.
+
+    In one step where the system can swap two names (Linux's renameat2). Elsewhere a kill
+    between two renames leaves the old folder beside its place, under the name of `fresh` with
+    `.old`.
+    """
+    if not folder.exists():
+        fresh.rename(folder)
+    elif not _exchange(fresh, folder):
+        old = fresh.with_name(fresh.name + ".old")
+        folder.rename(old)
+        fresh.rename(folder)
+        old.rename(fresh)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step; False where the system or its file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(a), here, os.fsencode(b), swap) == 0)

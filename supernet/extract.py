@@ -7,6 +7,8 @@ extracted subnet.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +98,24 @@ def affine_shapes(space: DesignSpace) -> dict[str, tuple[int, ...]]:
         for i, shape in enumerate(space.blocks(variant)):
             channels |= _block_channels(f"{variant.name}|block{i}", shape)
     return {f"{k}|{end}": (n,) for k, n in channels.items() for end in ("scale", "shift")}
+
+
+def statistics_shapes(
+    space: DesignSpace, archs: Iterable[Architecture]
+) -> dict[str, tuple[int, ...]]:
+    """What a net with statistics per subnet holds for `archs`: name → shape."""
+    s = space.skeleton
+    channels: dict[str, int] = {}
+    for arch in archs:
+        position = Position.start(arch.resolution)
+        channels[f"{position.key}|first_conv"] = s.stem_channels
+        channels |= _block_channels(f"{position.key}|first_block", space.first_block, expands=False)
+        for variant in space.variants(arch):
+            position = position.then(variant.name)
+            for i, shape in enumerate(space.blocks(variant)):
+                channels |= _block_channels(f"{position.key}|block{i}", shape)
+        channels[f"{position.then('head').key}|final_expand"] = s.head_channels
+    return {f"{k}|{end}": (n,) for k, n in channels.items() for end in ("mean", "var")}
 
 
 def _block_channels(name: str, shape: BlockShape, *, expands: bool = True) -> dict[str, int]:

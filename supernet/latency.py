@@ -13,7 +13,7 @@ from supernet.validation import first_error
 
 Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 TABLES_FOLDER = "tables"
-_DEVICE_CLASS = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+_DEVICE_CLASS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
 
 
@@ -21,7 +21,7 @@ def check_device_class(name: str) -> None:
     """Raise `ValueError` where `name` cannot name a device class."""
     if re.fullmatch(_DEVICE_CLASS, name) is None:
         raise ValueError(
-            f"device class {name!r}: expected small letters, digits, '.', '_' or '-', at most 63"
+            f"device class {name!r}: expected letters, digits, '.', '_' or '-', at most 63"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Checkpoint:
         write_file(path, buffer.getvalue())
 
 
+_KEYS = {field.name for field in fields(Checkpoint)}
+
+
 def read_checkpoint(path: Path, recipe_sha256: str) -> Checkpoint | None:
     """The checkpoint of this recipe at `path`; None where there is none.
 
@@ -61,10 +64,13 @@ def read_checkpoint(path: Path, recipe_sha256: str) -> Checkpoint | None:
     """
     if not path.exists():
         return None
+    unreadable = f"checkpoint {path}: cannot be read; remove it to start again"
     try:
         state = torch.load(path, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError):
-        raise ValueError(f"checkpoint {path}: cannot be read; remove it to start again") from None
+        raise ValueError(unreadable) from None
+    if not isinstance(state, dict) or state.keys() != _KEYS:
+        raise ValueError(unreadable)
     if state["recipe_sha256"] != recipe_sha256:
         raise ValueError(
             f"checkpoint {path}: belongs to another recipe; give another --out or remove it"

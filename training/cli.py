@@ -19,7 +19,7 @@ from supernet.design_space import DesignSpace
 from supernet.durable import write_file
 from supernet.latency import LatencyTable, check_device_class, read_bundled_tables
 from supernet.manifest import Manifest
-from training.data import Dataset, load_fashion_mnist
+from training.data import LABELS, Dataset, load_fashion_mnist
 from training.recipe import read_recipe, shipped_recipes
 
 Deliver = Callable[[LatencyTable], str]
@@ -49,7 +49,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help=f"a TOML file, or one of: {', '.join(shipped_recipes())}")
     parser.add_argument("--out", type=Path, help="folder of the run; runs/RECIPE by default")
     _add_data(parser)
-    _add_threads(parser, os.cpu_count() or 1)
+    _add_threads(parser, len(os.sched_getaffinity(0)))
     parser.set_defaults(command=_train)
 
 
@@ -67,7 +67,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=["validation", "test"], default="test")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     _add_data(parser)
-    _add_threads(parser, os.cpu_count() or 1)
+    _add_threads(parser, len(os.sched_getaffinity(0)))
     parser.set_defaults(command=_evaluate)
 
 
@@ -218,5 +218,7 @@ def _architectures(arguments: argparse.Namespace, space: DesignSpace) -> list[Ar
 
 def _dataset(arguments: argparse.Namespace, manifest: Manifest) -> Dataset:
     """The data set with the validation split that the artifact was trained beside."""
+    if manifest.labels != LABELS:
+        raise ValueError(f"artifact {arguments.artifact}: its labels are not Fashion-MNIST's")
     held_out = manifest.ledger.validation_images if manifest.ledger else 5000
     return load_fashion_mnist(arguments.data, held_out)

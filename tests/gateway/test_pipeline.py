@@ -201,6 +201,22 @@ async def test_the_queue_is_bounded(make: Make, engine: GatedEngine, image: Imag
     assert pipeline.pending == 0
 
 
+async def test_a_filling_queue_takes_smaller_subnets_first(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make(max_pending=8)
+    engine.gate.clear()
+    waiting = [asyncio.create_task(pipeline.infer(image, ALPHA)) for _ in range(8)]
+    await until(lambda: pipeline.pending == 8)
+    engine.gate.set()
+    answers = await asyncio.gather(*waiting)
+    idle = pipeline.select(ALPHA)
+    degraded = [answer.selection for answer in answers if answer.selection.degraded]
+    assert degraded, "the second half of the places was taken"
+    assert all(selection.latency_ms < idle.latency_ms for selection in degraded)
+    assert not answers[-1].selection.degraded, "the last one had the gateway for itself"
+
+
 async def test_who_waits_gets_no_answer_after_the_deadline(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:

@@ -206,3 +206,29 @@ def test_the_deadline_takes_a_smaller_subnet_and_says_so() -> None:
     times = {r.subnet: r.engine_ms for r in THREE if r.engine_ms is not None}
     chosen = select(candidates(THREE), Constraints("phone"), engine_budget_ms=12.0, engine_ms=times)
     assert (chosen.subnet, chosen.degraded) == ("d2@24", True)
+
+
+@given(
+    table=rows(),
+    minimum=st.none() | ACCURACY,
+    budget=st.none() | MILLISECONDS,
+    efforts=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_less_effort_takes_faster_subnets_but_keeps_the_minimum(
+    table: list[Row], minimum: float | None, budget: float | None, efforts: tuple[float, float]
+) -> None:
+    offered, asked = candidates(table), Constraints("phone", budget, minimum)
+    try:
+        best = select(offered, asked)
+    except NoSubnet:
+        assume(False)
+    less, more = (select(offered, asked, effort=effort) for effort in sorted(efforts))
+    for chosen in (less, more):
+        assert chosen.latency_ms <= best.latency_ms
+        assert chosen.accuracy >= (minimum or 0.0)
+        assert chosen.degraded == (
+            (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
+        )
+    assert less.latency_ms <= more.latency_ms
+    reaching = [row for row in table if row.accuracy >= (minimum or 0.0)]
+    assert select(offered, asked, effort=0.0).latency_ms == min(r.latency_ms for r in reaching)

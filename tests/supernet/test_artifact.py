@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -91,13 +92,27 @@ def test_statistics_per_subnet_come_back(
     statistics = SubnetStatistics()
     statistics.add(Position.start(12), "first_conv", torch.ones(8), torch.full((8,), 2.0))
     supernet = Supernet(folded_supernet.space, statistics)
-    save(tmp_path / "net", supernet, description)
+    uncounted = dataclasses.replace(description, catalog=Catalog())
+    save(tmp_path / "net", supernet, uncounted)
     loaded = load(tmp_path / "net").supernet
     assert isinstance(loaded.normalization, SubnetStatistics)
     found = loaded.normalization.tensors()
     assert found.keys() == statistics.tensors().keys()
     assert all(torch.equal(found[k], v) for k, v in statistics.tensors().items())
     assert torch.equal(loaded.first_conv.gamma, supernet.first_conv.gamma)
+
+
+def test_statistics_missing_for_a_listed_subnet_are_named(
+    tmp_path: Path, folded_supernet: Supernet, description: Description
+) -> None:
+    arch = folded_supernet.space.smallest
+    listed = Catalog(entries=(description.catalog[arch.id],))
+    statistics = SubnetStatistics()
+    statistics.add(Position.start(arch.resolution), "first_conv", torch.ones(8), torch.ones(8))
+    supernet = Supernet(folded_supernet.space, statistics)
+    save(tmp_path / "net", supernet, dataclasses.replace(description, catalog=listed))
+    with pytest.raises(ArtifactError, match=r"missing 12>stem.*unit1.*head.final_expand.mean"):
+        load(tmp_path / "net")
 
 
 def test_a_net_in_training_is_not_saved(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supernet.durable import write_file
+from supernet import durable
+from supernet.durable import put_in_place, write_file
 
 
 def test_replaces_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -28,3 +29,19 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("can_swap", [True, False])
+def test_a_folder_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_swap: bool
+) -> None:
+    if not can_swap:
+        monkeypatch.setattr(durable, "_exchange", lambda *_: False)
+    old, new = tmp_path / "place", tmp_path / "fresh"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name)
+    put_in_place(new, tmp_path / "place")
+    assert (tmp_path / "place" / "name").read_text() == "fresh"
+    assert (tmp_path / "fresh" / "name").read_text() == "place"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "place"]

@@ -46,7 +46,7 @@ def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"device_class": "Board"}, "device_class"),
+        ({"device_class": "a board"}, "device_class"),
         ({"device_class": "../board"}, "device_class"),
         ({"device_class": ""}, "device_class"),
         ({"latency_ms": {}}, "latency_ms"),
