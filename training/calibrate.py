@@ -18,7 +18,7 @@ from supernet.normalization import (
     PieceNorm,
     Position,
     SubnetStatistics,
-    batch_norm,
+    normalised,
 )
 
 
@@ -51,8 +51,9 @@ class RecordingNormalization(Normalization):
 
         def record(layer: str, conv: Convolution, x: Tensor) -> Tensor:
             moments = self.moments.setdefault((place, layer), Moments(conv.gamma, conv.beta))
-            moments.add(conv(x, conv.weight))
-            return batch_norm(layer, conv, x)
+            y = conv(x, conv.weight)
+            moments.add(y)
+            return normalised(y, conv)
 
         return record
 

@@ -55,6 +55,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", type=Path)
+    parser.add_argument(
+        "--images", type=_positive, default=2000, help="training images to measure on"
+    )
     _add_data(parser)
     parser.set_defaults(command=_calibrate)
 
@@ -133,7 +136,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
             f"artifact {arguments.artifact}: is folded: it has no batch-norm statistics to measure"
         )
     transform = Transform(manifest.preprocessing)
-    calibrate_all(loaded.supernet, _dataset(arguments, manifest), transform, seed=0)
+    calibrate_all(loaded.supernet, _dataset(arguments, manifest), transform, 0, arguments.images)
     description = artifact.Description.of(manifest)
     artifact.save(
         arguments.artifact,

@@ -90,10 +90,16 @@ def _dataset(recipe: Recipe, folder: Path | None) -> Dataset:
     )
 
 
-def calibrate_all(supernet: Supernet, dataset: Dataset, transform: Transform, seed: int) -> None:
-    """Statistics for every subnet at every resolution, from training images."""
+def calibrate_all(
+    supernet: Supernet,
+    dataset: Dataset,
+    transform: Transform,
+    seed: int,
+    images: int = CALIBRATION_IMAGES,
+) -> None:
+    """Statistics for every subnet at every resolution, from `images` training images."""
     generator = torch_generator(seed, "calibrate")
-    count = min(CALIBRATION_IMAGES, len(dataset.train))
+    count = min(images, len(dataset.train))
     pixels = dataset.train.pixels[torch.randperm(len(dataset.train), generator=generator)[:count]]
     archs = list(supernet.space.enumerate())
     with track("calibrate", len(supernet.space.resolutions)) as advance:

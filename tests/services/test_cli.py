@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gateway.device_classes import CHECK_EVERY_S
 from gateway.embedded_store import EmbeddedStore
 from supernet.latency import read_bundled_tables
 
@@ -100,5 +102,6 @@ def test_a_push_reaches_a_running_gateway(
     ask = ["infer", image, "--device-class", "phone", "--json", "--target", running.target]
     assert "NOT_FOUND" in compofa(*ask).stderr
     EmbeddedStore(store).put(table.scaled(1.0, "phone", default_budget_ms=1e6))
-    done = compofa(*ask)  # starting it takes longer than the second the gateway may take
+    time.sleep(CHECK_EVERY_S)
+    done = compofa(*ask)
     assert json.loads(done.stdout)[0]["subnet"] == "d4-4@16"

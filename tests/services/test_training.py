@@ -105,7 +105,7 @@ def test_net_without_a_fold_phase_keeps_statistics_per_subnet(tmp_path: Path) ->
     assert trained.returncode == 0, trained.stderr
     folder = out / "artifact"
     assert artifact.load(folder).manifest.normalization == "subnet-statistics"
-    calibrated = _run("calibrate", folder)
+    calibrated = _run("calibrate", folder, "--images", "40")
     assert calibrated.returncode == 0, calibrated.stderr
     evaluated = _run("evaluate", folder, "--subnet", "d2-3-4-2-3@20", "--json")
     assert evaluated.returncode == 0, evaluated.stderr
