@@ -6,8 +6,12 @@ from pydantic import ValidationError
 
 
 def first_error(error: ValidationError) -> str:
-    """The first of pydantic's errors in one line, and how many more there are."""
-    first, *others = error.errors(include_url=False, include_context=False)
+    """The most telling of pydantic's errors in one line, and how many more there are.
+
+    A name that is not known comes first: it is often the misspelt one that is missing.
+    """
+    errors = error.errors(include_url=False, include_context=False)
+    first, *others = sorted(errors, key=lambda e: e["type"] != "extra_forbidden")
     field = ".".join(map(str, first["loc"]))
     value = repr(first["input"])
     text = first["msg"].removeprefix("Value error, ")  # our own validators' words alone

@@ -27,7 +27,7 @@ def test_shipped_recipe_is_the_papers_schedule() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("learning_speed = 3", "learning_speed"),
+        ("learning_speed = 3", "learning_speed: Extra inputs are not permitted"),
         ("batch_size = 'many'", "batch_size"),
         ("design_space = 'resnet'", "expected one of imagenet-mbv3"),
         ("teacher = 'nobody'", "teacher: expected one of the phases"),
