@@ -25,8 +25,9 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     # What is written to is a link to a device that is always full.
     (tmp_path / f".file.{os.getpid()}.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_file(path, b"new")
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
