@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -171,8 +172,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # Even a reader writes beside the file. Where it may not, nobody else here can either.
+    frozen = path.exists() and not os.access(path.parent, os.W_OK)
+    name = f"{path.absolute().as_uri()}?immutable=1" if frozen else path.absolute().as_uri()
     db = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
         _prepare(db)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 
 from gateway import images
@@ -22,7 +23,7 @@ from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
 from gateway.engine import Engine, TorchEngine
 from gateway.engine_times import EngineTimes
-from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
+from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, QueueFull
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
 from gateway.select import select
 from gateway.stores import open_store
@@ -191,13 +192,16 @@ class Pipeline:
         if job.until is not None and self._clock() >= job.until:
             raise DeadlineExceeded()
         logits, compute_ms = self.engine.run(selection.subnet, x)
+        if not np.isfinite(logits).all():
+            expected = "normalised model input; from these values the logits are not finite"
+            raise InvalidRequest("tensor.raw", "out of range", expected)
         self._times.record(selection.subnet, job.size.rows, compute_ms)
         return Answer(logits, selection, compute_ms, queue_ms)
 
     def _choose(self, job: Job, wait_ms: float) -> Selection:
         """The subnet for a job that is to wait for `wait_ms` from now."""
         candidates = self._device_classes.candidates(job.constraints.device_class)
-        resolution, effort = job.size.max_resolution, self._effort()
+        resolution, effort = job.size.max_resolution, self._effort(job)
         if job.until is None:
             return select(candidates, job.constraints, max_resolution=resolution, effort=effort)
         return select(
@@ -209,9 +213,14 @@ class Pipeline:
             engine_ms=self._times.expected_ms(job.size.rows),
         )
 
-    def _effort(self) -> float:
-        """Falls from 1 to 0 while the second half of the places fills."""
-        return min(1.0, 2.0 * (1.0 - self._pending / self._max_pending))
+    def _effort(self, job: Job) -> float:
+        """Falls from 1 to 0 while the second half of the places fills, or of the time that the
+        caller allows in all is taken by what waits."""
+        taken = self._pending / self._max_pending
+        if job.until is not None:
+            allowed_ms = (job.until - job.arrived) * 1000
+            taken = max(taken, self._expected_wait_ms() / allowed_ms)
+        return min(1.0, max(0.0, 2.0 * (1.0 - taken)))
 
     def _expected_wait_ms(self) -> float:
         return self._pending / self._num_workers * self._times.typical_ms

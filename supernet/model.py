@@ -48,8 +48,14 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, arch: Architecture) -> Tensor:
         """Logits [B, classes] of images [B, channels, H, W] (normalised) through `arch`.
 
-        The images come at the architecture's resolution; nothing is resized here.
+        The images come at the architecture's resolution; nothing is resized here. Raises
+        `ValueError` where they do not, or where `arch` is not of the design space.
         """
+        self.space.check(arch)
+        expected = (self.space.skeleton.in_channels, arch.resolution, arch.resolution)
+        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
+            takes = ", ".join(map(str, ("B", *expected)))
+            raise ValueError(f"images of shape {list(x.shape)}: {arch.id} takes [{takes}]")
         return self.run_path(x, arch.resolution, self.space.variants(arch))
 
     def run_path(self, x: Tensor, resolution: int, variants: Iterable[UnitVariant]) -> Tensor:

@@ -108,6 +108,8 @@ def device_class_message(info: DeviceClassInfo) -> gateway_pb2.DeviceClass:
 
 
 def _tensor_from(tensor: gateway_pb2.Tensor, most_bytes: int) -> TensorInput:
+    if tensor.name not in ("", "input"):
+        raise InvalidRequest("tensor.name", tensor.name, "'input', or nothing")
     raw = tensor.raw
     _check_size("tensor.raw", len(raw), most_bytes)
     return TensorInput(tensor.dtype, tuple(tensor.shape), raw)

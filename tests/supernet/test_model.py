@@ -145,3 +145,15 @@ def test_a_net_in_training_cannot_be_extracted(space: DesignSpace) -> None:
 def test_a_stranger_cannot_be_extracted(folded_supernet: Supernet) -> None:
     with pytest.raises(ValueError, match=r"d2-2@13: expected a resolution"):
         extract(folded_supernet, Architecture((2, 2), 13))
+
+
+def test_what_does_not_fit_the_net_is_told(folded_supernet: Supernet) -> None:
+    x = torch.zeros(1, 1, 16, 16)
+    for subnet, message in (
+        ("d5-2@16", "expected 2 depths"),
+        ("d2-2-2@16", "expected 2 depths"),
+        ("d2-2@15", "expected a resolution"),
+        ("d2-2@12", r"images of shape \[1, 1, 16, 16\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            folded_supernet(x, Architecture.parse(subnet))
