@@ -48,6 +48,7 @@ def test_a_tensor_and_an_image_pass_as_they_are() -> None:
     [
         (InferRequest(), "input: "),
         (InferRequest(tensor=tensor(size=5000)), "tensor.raw: expected at most 4096 bytes"),
+        (InferRequest(tensor=Tensor(name="x", dtype="FP32")), "tensor.name: expected 'input'"),
         (InferRequest(image=bytes(1001)), "image: expected at most 1000 bytes, got 1001"),
     ],
 )

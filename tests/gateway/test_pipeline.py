@@ -122,6 +122,14 @@ async def test_the_rows_of_a_tensor_share_one_subnet(make: Make) -> None:
     assert Architecture.parse(answer.selection.subnet).resolution == 16
 
 
+async def test_values_that_overflow_the_net_get_no_answer(make: Make) -> None:
+    pipeline = make()
+    huge = np.full((1, 1, 16, 16), 3e38, np.float32)
+    with pytest.raises(InvalidRequest, match="logits are not finite"):
+        await pipeline.infer(TensorInput("FP32", huge.shape, huge.tobytes()), ALPHA)
+    assert np.isfinite((await pipeline.infer(tensor(), ALPHA)).logits).all()
+
+
 async def test_a_small_tensor_is_never_enlarged(make: Make) -> None:
     pipeline = make()
     answer = await pipeline.infer(tensor(resolution=12), ALPHA)
