@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[Parser]
 
-MIB = 1024 * 1024
 WIDTH = 140  # columns of a table that is not read on a terminal
 
 
@@ -176,7 +175,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from gateway import server
-    from gateway.config import ServerConfig
+    from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
     given = {

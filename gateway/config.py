@@ -7,7 +7,10 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.request import DEFAULT_MAX_BATCH
+
 MIB = 1024 * 1024
+DEFAULT_MAX_PENDING = 256
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Bytes = Annotated[int, Field(ge=1)]
@@ -46,8 +49,10 @@ class ServerConfig(BaseModel):
         description="largest message read off the wire; above it gRPC answers by itself",
     )
     max_image_bytes: Bytes = Field(default=16 * MIB, description="largest encoded image")
-    max_batch: Count = Field(default=32, description="most rows in one tensor")
-    max_pending: Count = Field(default=256, description="most requests queued or running")
+    max_batch: Count = Field(default=DEFAULT_MAX_BATCH, description="most rows in one tensor")
+    max_pending: Count = Field(
+        default=DEFAULT_MAX_PENDING, description="most requests queued or running"
+    )
     max_resident_bytes: Bytes = Field(
         default=256 * MIB, description="bound on the weights of the subnets kept in memory"
     )

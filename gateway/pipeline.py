@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from gateway import images
-from gateway.config import ServerConfig
+from gateway.config import DEFAULT_MAX_PENDING, ServerConfig
 from gateway.device_classes import DeviceClasses
 from gateway.engine import Engine, TorchEngine
 from gateway.engine_times import EngineTimes
@@ -35,7 +35,6 @@ from supernet.manifest import Manifest
 
 __all__ = ["DeviceClassInfo", "Pipeline", "open_pipeline"]
 
-DEFAULT_MAX_PENDING = 256
 SHORTEST_RETRY_S = 0.05
 
 

@@ -21,6 +21,8 @@ from supernet.normalization import (
     normalised,
 )
 
+CALIBRATION_IMAGES = 2000  # enough for batch-norm statistics (Cai et al., ICLR 2020)
+
 
 class Moments:
     """Running mean and variance [C] of one layer's output over batches of equal weight."""

@@ -19,6 +19,7 @@ from supernet.design_space import DesignSpace
 from supernet.durable import write_file
 from supernet.latency import LatencyTable, check_device_class, read_bundled_tables
 from supernet.manifest import Manifest
+from training.calibrate import CALIBRATION_IMAGES
 from training.data import LABELS, Dataset, load_fashion_mnist
 from training.recipe import read_recipe, shipped_recipes
 
@@ -56,7 +57,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", type=Path)
     parser.add_argument(
-        "--images", type=_positive, default=2000, help="training images to measure on"
+        "--images", type=_positive, default=CALIBRATION_IMAGES, help="training images to measure on"
     )
     _add_data(parser)
     parser.set_defaults(command=_calibrate)

@@ -18,7 +18,7 @@ from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import PieceAffine
 from training.augment import Transform
-from training.calibrate import calibrate
+from training.calibrate import CALIBRATION_IMAGES, calibrate
 from training.data import Dataset, load_fashion_mnist
 from training.evaluate import build_catalog
 from training.profile import processor, profile
@@ -28,7 +28,6 @@ from training.report import RunReport, track
 from training.trainer import Trainer
 
 REFERENCE_CLASS = "reference-cpu"
-CALIBRATION_IMAGES = 2000  # enough for batch-norm statistics (Cai et al., ICLR 2020)
 
 
 @dataclass(frozen=True, slots=True)
