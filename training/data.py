@@ -1,153 +1,98 @@
-"""Fashion-MNIST on disk and in memory: found, downloaded, checked, split.
+"""How images reach training, calibration and evaluation: plans in, batches out.
 
-Knows nothing of models. Files are IDX (LeCun et al.), gzipped as they are distributed.
+Knows nothing of files or models. A plan says everything that decides a batch, so a run that
+is resumed gets the same batches, whoever loads them and however many at a time.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import urllib.request
-import zlib
+import importlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
-from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
-from supernet.durable import write_file
 
-LABELS = (
-    "t-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle-boot",
-)  # fmt: skip
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-# SHA-256 of the unpacked content: distributors compress it differently.
-_FILES = {
-    "train-images-idx3-ubyte.gz": (
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
-    ),
-}
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """What one batch is made of.
+
+    `indices` [B] are places in the source, `resolution` is in pixels, and every random number
+    of the augmentation follows from `seed`; None means no augmentation, as for evaluation.
+    """
+
+    indices: Tensor
+    resolution: int
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """Images [N, C, H, W] as bytes and their labels [N] as integers."""
+class Batch:
+    """Images [B, C, R, R], normalised, channels last, and their labels [B] as integers."""
 
-    pixels: Tensor
+    x: Tensor
     labels: Tensor
 
-    def __len__(self) -> int:
-        return len(self.labels)
 
-    def take(self, indices: Tensor) -> Images:
-        return Images(self.pixels[indices], self.labels[indices])
+class ImageSource(Protocol):
+    """One split of a data set."""
 
-    def first(self, count: int | None) -> Images:
-        """The first `count` images, all where it is None."""
-        return Images(self.pixels[:count], self.labels[:count])
+    @property
+    def labels(self) -> Tensor:
+        """The label [N] of each image, as integers."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+        """One batch a plan, in order. Plans may be read ahead of the batches that are taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Disjoint splits: `train` for gradients, `validation` for choosing, `test` for reporting."""
+    """Disjoint splits: `train` for gradients, `validation` for choosing, `test` for reporting.
 
-    train: Images
-    validation: Images
-    test: Images
+    `labels` are the classes' names; an image's label is a place among them. `test` is None
+    where the data have no third split.
+    """
+
+    train: ImageSource
+    validation: ImageSource
+    test: ImageSource | None
     labels: tuple[str, ...]
 
 
-def load_fashion_mnist(
-    folder: Path | None, validation_images: int, train_images: int | None = None
-) -> Dataset:
-    """The 60,000 + 10,000 images of Fashion-MNIST, with a held-out validation split.
+def plans_in_order(indices: Tensor, resolution: int, batch_size: int) -> Iterator[BatchPlan]:
+    """Plans without augmentation for `indices` [N], `batch_size` at a time; the last is smaller."""
+    return (BatchPlan(part, resolution) for part in indices.split(batch_size))
 
-    `folder` holds the four `.gz` files; None looks where Debian's package puts them and else
-    downloads them once. Raises `ValueError` for a missing or damaged file.
+
+def stratified(labels: Tensor, count: int) -> Tensor:
+    """Indices, in order, of the first `count` images when the classes take turns.
+
+    A class that has fewer than its share gives what it has, and others fill up. Raises
+    `ValueError` unless 0 < count < N.
     """
-    folder = folder or _find_or_download()
-    train = _read_split(folder, "train")
-    held_out = _stratified(train.labels, validation_images)
-    rest = torch.ones(len(train), dtype=torch.bool)
-    rest[held_out] = False
-    remaining = train.take(rest.nonzero().flatten())
-    if train_images is not None:
-        remaining = remaining.take(_stratified(remaining.labels, train_images))
-    return Dataset(remaining, train.take(held_out), _read_split(folder, "t10k"), LABELS)
-
-
-def _stratified(labels: Tensor, count: int) -> Tensor:
-    """Indices of the first `count` images when the classes take turns."""
     if not 0 < count < len(labels):
         raise ValueError(f"{count} images to take: expected 1 to {len(labels) - 1}")
-    classes = [(labels == c).nonzero().flatten() for c in range(int(labels.max()) + 1)]
-    share, more = divmod(count, len(classes))
-    chosen = [indices[: share + (i < more)] for i, indices in enumerate(classes)]
-    return torch.cat(chosen).sort().values
+    turns = torch.empty_like(labels)
+    for label in labels.unique():
+        of_label = (labels == label).nonzero().flatten()
+        turns[of_label] = torch.arange(len(of_label))
+    order = (turns * (int(labels.max()) + 1) + labels).argsort()
+    return order[:count].sort().values
 
 
-def _read_split(folder: Path, split: str) -> Images:
-    pixels = _read(folder, f"{split}-images-idx3-ubyte.gz", header=16)
-    labels = _read(folder, f"{split}-labels-idx1-ubyte.gz", header=8)
-    return Images(
-        torch.from_numpy(pixels.reshape(-1, 1, 28, 28).copy()),
-        torch.from_numpy(labels.astype(np.int64)),
-    )
-
-
-def _read(folder: Path, name: str, header: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    try:
-        packed = (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"data set {folder}: {name} is missing") from None
-    return np.frombuffer(_unpacked(packed, name, str(folder)), np.uint8, offset=header)
-
-
-def _unpacked(packed: bytes, name: str, source: str) -> bytes:
-    """The content of a file, checked against its SHA-256."""
-    try:
-        content = gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error):
-        raise ValueError(f"data set {source}: {name} cannot be read or is truncated") from None
-    if hashlib.sha256(content).hexdigest() != _FILES[name]:
-        raise ValueError(f"data set {source}: {name} is not Fashion-MNIST's: wrong SHA-256")
-    return content
-
-
-def _find_or_download() -> Path:
-    if all((DEBIAN_FOLDER / name).is_file() for name in _FILES):
-        return DEBIAN_FOLDER
-    folder = platformdirs.user_cache_path("compofa") / "fashion-mnist"
-    for name in _FILES:
-        if not (folder / name).is_file():
-            _download(name, folder)
-    return folder
-
-
-def _download(name: str, folder: Path) -> None:
-    """Keep a file only once it is known to be the right one."""
-    try:
-        with urllib.request.urlopen(_URL + name, timeout=60) as response:
-            packed = response.read()
-    except (OSError, HTTPException) as error:
-        raise ValueError(
-            f"data set Fashion-MNIST: cannot download {_URL}{name} ({error}); install Debian's "
-            "dataset-fashion-mnist or give --data"
-        ) from None
-    _unpacked(packed, name, _URL)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / name, packed)
+def __getattr__(name: str) -> Any:
+    """Names that have moved, until their importers follow."""
+    moved = {
+        "Images": ("memory", "Images"),
+        "LABELS": ("fashion_mnist", "LABELS"),
+        "DEBIAN_FOLDER": ("fashion_mnist", "DEBIAN_FOLDER"),
+        "load_fashion_mnist": ("fashion_mnist", "load_bare"),
+    }
+    if name not in moved:
+        raise AttributeError(name)
+    module, there = moved[name]
+    return getattr(importlib.import_module(f"training.{module}"), there)

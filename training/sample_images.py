@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.data import Images, load_fashion_mnist
+from training.fashion_mnist import LABELS, read_fashion_mnist
+from training.memory import Images
 
 
 def write_samples(images: Images, labels: tuple[str, ...], folder: Path, per_label: int) -> int:
@@ -25,5 +26,5 @@ def write_samples(images: Images, labels: tuple[str, ...], folder: Path, per_lab
 
 
 if __name__ == "__main__":
-    data = load_fashion_mnist(None, validation_images=1)
-    print(write_samples(data.test, data.labels, Path(sys.argv[1]), per_label=30), "images")
+    _, _, test = read_fashion_mnist(None, validation_images=1)
+    print(write_samples(test, LABELS, Path(sys.argv[1]), per_label=30), "images")

@@ -10,7 +10,7 @@ import torch
 
 from supernet import presets
 from supernet.design_space import DesignSpace
-from training.data import Images
+from training.memory import Images
 from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
