@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supernet.architecture import Architecture
-from supernet.design_space import BlockShape, DesignSpace
+from supernet.design_space import DesignSpace
+from supernet.skeleton import BlockShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ def complexity(space: DesignSpace, arch: Architecture) -> Complexity:
     s = space.skeleton
     size = _strided(arch.resolution, s.stem_stride)
     total = _conv(s.in_channels, s.stem_channels, 3, size)
-    total += _block(space.first_block, size, expands=False)
+    total += _block(s.first_block, size, expands=False)
     for variant in space.variants(arch):
         for shape in space.blocks(variant):
             total += _block(shape, size)

@@ -1,10 +1,11 @@
 """Which architectures there are: a skeleton with fixed parts, and the choices on it.
 
 A `DesignSpace` answers what belongs to it, lists or samples it, and resolves an
-architecture into unit variants and block shapes. It holds no weights.
+architecture into unit variants. It holds no weights.
 
 The compound coupling of depth and expand ratio is CompOFA's (Sahni et al., ICLR 2021,
-section 3); the skeleton is Once-for-All's MobileNetV3 (Cai et al., ICLR 2020).
+section 3); the free choices and the kernel transform are Once-for-All's (Cai et al., ICLR
+2020, section 3.3).
 """
 
 from __future__ import annotations
@@ -12,103 +13,32 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from supernet.architecture import Architecture
+from supernet.skeleton import BlockShape, Frozen, Kernel, Positive, Skeleton, UnitVariant
 
-Positive = Annotated[int, Field(ge=1)]
-Activation = Literal["relu", "h_swish"]
-Kernel = Literal[3, 5, 7]
-Stride = Literal[1, 2]
-
-
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never below 90 % of `channels` (MobileNet's rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
+SubnetId = Annotated[
+    Architecture,
+    BeforeValidator(lambda given: Architecture.parse(given) if isinstance(given, str) else given),
+    PlainSerializer(lambda arch: arch.id, return_type=str),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class BlockShape:
-    """One MBConv with every size resolved. Sizes in channels, `kernel` and `stride` in pixels."""
-
-    in_channels: int
-    mid_channels: int
-    out_channels: int
-    kernel: int
-    stride: int
-    activation: Activation
-    se: bool
-
-    @property
-    def has_shortcut(self) -> bool:
-        return self.stride == 1 and self.in_channels == self.out_channels
-
-    @property
-    def se_channels(self) -> int:
-        """Hidden width of squeeze-and-excitation: a quarter, in eights."""
-        return make_divisible(self.mid_channels // 4)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitVariant:
-    """One form of one unit: kernel and expand ratio of each active block."""
-
-    unit: int
-    kernels: tuple[int, ...]
-    expand_ratios: tuple[int, ...]
-
-    @property
-    def depth(self) -> int:
-        return len(self.kernels)
-
-    @property
-    def name(self) -> str:
-        """The piece's name, for instance `unit2/k5-5/e3-3`."""
-        kernels, ratios = ("-".join(map(str, n)) for n in (self.kernels, self.expand_ratios))
-        return f"unit{self.unit}/k{kernels}/e{ratios}"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class UnitSpec(_Frozen):
-    """The fixed part of a unit; `kernel` is the size its weights are stored at."""
-
-    out_channels: Positive
-    stride: Stride
-    activation: Activation
-    se: bool
-    kernel: Kernel
-
-
-class Skeleton(_Frozen):
-    """What all subnets share: channels and strides outside the choices."""
-
-    in_channels: Positive
-    stem_channels: Positive
-    stem_stride: Stride
-    first_block_channels: Positive
-    units: tuple[UnitSpec, ...] = Field(min_length=1)
-    head_channels: Positive
-    feature_channels: Positive
-    classes: Annotated[int, Field(ge=2)]
-
-    def unit_in_channels(self, unit: int) -> int:
-        return self.units[unit - 1].out_channels if unit else self.first_block_channels
-
-
-class DesignSpace(_Frozen):
+class DesignSpace(Frozen):
     """A skeleton and the choices on it.
 
     `expand_ratios` belongs to `depths` entry by entry where `compound` is true (one ratio
     a depth, the same in every block of the unit), and is a free choice a block otherwise.
-    `kernels` lists the sizes allowed in each unit; one size means it is fixed.
+    `kernels` lists the sizes allowed in each unit; one size means it is fixed. A kernel
+    smaller than the one stored is its centre, passed through linear maps that a block's
+    channels share where `kernel_transform` is true. `representative_kernels`, one a unit,
+    are those of the subnets that stand for a space too large to list; the largest where
+    none are given. `only` narrows the space to one architecture, whose weights are then
+    stored at its own size.
     """
 
     name: str
@@ -118,6 +48,9 @@ class DesignSpace(_Frozen):
     compound: bool
     kernels: tuple[tuple[Kernel, ...], ...]
     resolutions: tuple[Positive, ...] = Field(min_length=1)
+    kernel_transform: bool = False
+    representative_kernels: tuple[Kernel, ...] = ()
+    only: SubnetId | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -125,18 +58,34 @@ class DesignSpace(_Frozen):
             values = getattr(self, field)
             if list(values) != sorted(set(values)):
                 raise ValueError(f"{field} {values}: expected increasing values")
-        if self.compound and len(self.depths) != len(self.expand_ratios):
-            raise ValueError("expand_ratios: a compound space needs one for each depth")
+        if len(self.depths) != len(self.expand_ratios):
+            raise ValueError("expand_ratios: expected one for each depth, to couple it with")
         if len(self.kernels) != len(self.skeleton.units):
             raise ValueError("kernels: expected one entry a unit")
         for sizes, unit in zip(self.kernels, self.skeleton.units, strict=True):
             if not sizes or max(sizes) > unit.kernel:
                 raise ValueError(f"kernels {sizes}: the unit stores {unit.kernel}x{unit.kernel}")
+        self._check_representative_kernels()
+        if self.only is not None:
+            self.check(self.only)
         return self
+
+    def _check_representative_kernels(self) -> None:
+        given = self.representative_kernels
+        fits = len(given) == len(self.kernels) and all(
+            kernel in sizes for kernel, sizes in zip(given, self.kernels, strict=True)
+        )
+        if given and not fits:
+            raise ValueError(f"representative_kernels {given}: expected one of each unit's kernels")
 
     @property
     def elastic_kernels(self) -> bool:
         return any(len(sizes) > 1 for sizes in self.kernels)
+
+    @property
+    def can_be_listed(self) -> bool:
+        """Whether `enumerate` lists the space: nothing is free within a unit, or one is left."""
+        return self.only is not None or (self.compound and not self.elastic_kernels)
 
     @property
     def largest(self) -> Architecture:
@@ -148,38 +97,78 @@ class DesignSpace(_Frozen):
 
     def size(self) -> int:
         """How many architectures there are, resolutions included."""
+        if self.only is not None:
+            return 1
         return math.prod(self._unit_forms(u) for u in range(len(self.kernels))) * len(
             self.resolutions
         )
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture of a compound space with fixed kernels, smallest first.
+        """Every architecture of a space that can be listed, smallest first.
 
         Raises `ValueError` for a space too large to list (elastic kernels or ratios).
         """
-        if not self.compound or self.elastic_kernels:
-            raise ValueError(
-                f"design space {self.name!r} has {self.size():.3g} architectures: sample it instead"
-            )
-        units = len(self.skeleton.units)
+        self._check_can_be_listed()
+        return self.representatives()
+
+    def representatives(self) -> Iterator[Architecture]:
+        """What a catalog lists: the whole space, or the 243 of the compound coupling.
+
+        Of a space too large to list these are the architectures whose units take depth and
+        expand ratio in step and `representative_kernels`, at every resolution.
+        """
+        if self.only is not None:
+            yield self.only
+            return
         for resolution in self.resolutions:
-            for depths in itertools.product(self.depths, repeat=units):
-                yield Architecture(depths=depths, resolution=resolution)
+            for depths in itertools.product(self.depths, repeat=len(self.kernels)):
+                yield self._coupled(depths, resolution)
 
     def sample(
-        self, rng: random.Random, *, depths: tuple[int, ...] | None = None, resolution: int = 0
+        self,
+        rng: random.Random,
+        *,
+        depths: Sequence[int] | None = None,
+        kernels: Sequence[int] | None = None,
+        expand_ratios: Sequence[int] | None = None,
+        resolution: int = 0,
     ) -> Architecture:
-        """A random architecture, each choice uniform; `depths` and `resolution` narrow it."""
-        chosen = tuple(rng.choice(depths or self.depths) for _ in self.skeleton.units)
-        pairs = [(u, d) for u, d in enumerate(chosen)]
-        kernels = [rng.choice(self.kernels[u]) for u, d in pairs for _ in range(d)]
-        ratios = [rng.choice(self.expand_ratios) for d in chosen for _ in range(d)]
+        """A random architecture, each choice uniform among those that are left.
+
+        What is given narrows the space's own choices; in a compound space `expand_ratios`
+        narrows the depths they belong to. Raises `ValueError` where nothing is left.
+        """
+        if self.only is not None:
+            return self.only
+        ratios = _left("expand_ratios", self.expand_ratios, expand_ratios)
+        allowed = _left("depths", self.depths, depths)
+        if self.compound:
+            allowed = _left("depths", allowed, [self._depth_of(ratio) for ratio in ratios])
+        sizes = [_left(f"kernels of unit {u}", k, kernels) for u, k in enumerate(self.kernels)]
+        chosen = tuple(rng.choice(allowed) for _ in self.kernels)
+        units = [u for u, depth in enumerate(chosen) for _ in range(depth)]
         return Architecture(
             depths=chosen,
             resolution=resolution or rng.choice(self.resolutions),
-            kernels=tuple(kernels) if self.elastic_kernels else (),
-            expand_ratios=() if self.compound else tuple(ratios),
+            kernels=tuple(rng.choice(sizes[u]) for u in units) if self.elastic_kernels else (),
+            expand_ratios=() if self.compound else tuple(rng.choice(ratios) for _ in units),
         )
+
+    def narrowed(self, arch: Architecture) -> DesignSpace:
+        """The space with this one architecture, whose id stays the same.
+
+        Its kernels are stored as they are used, so there is nothing left to transform.
+        """
+        self.check(arch)
+        if self.only is not None:
+            return self
+        changes = {
+            "name": f"{self.name}:{arch.id}",
+            "resolutions": (arch.resolution,),
+            "kernel_transform": False,
+            "only": arch,
+        }
+        return DesignSpace.model_validate(self.model_dump() | changes)
 
     def contains(self, arch: Architecture) -> bool:
         try:
@@ -190,6 +179,8 @@ class DesignSpace(_Frozen):
 
     def check(self, arch: Architecture) -> None:
         """Raise `ValueError`, naming the part that does not belong to this space."""
+        if self.only not in (None, arch):
+            raise ValueError(f"subnet {arch.id}: expected {self.only}, which is all there is")
         if len(arch.depths) != len(self.skeleton.units) or not set(arch.depths) <= set(self.depths):
             raise ValueError(
                 f"subnet {arch.id}: expected {len(self.skeleton.units)} depths from {self.depths}"
@@ -223,48 +214,45 @@ class DesignSpace(_Frozen):
         return tuple(result)
 
     def unit_variants(self) -> tuple[UnitVariant, ...]:
-        """Every form of every unit of a compound space with fixed kernels: 15 for CompOFA's."""
-        whole = [Architecture((d,) * len(self.kernels), self.resolutions[0]) for d in self.depths]
+        """Every form of every unit of a space that can be listed: 15 for CompOFA's.
+
+        Raises `ValueError` for a space that cannot.
+        """
+        self._check_can_be_listed()
+        if self.only is not None:
+            return self.variants(self.only)
+        whole = [self._coupled((d,) * len(self.kernels), self.resolutions[0]) for d in self.depths]
         forms = [self.variants(arch) for arch in whole]
         return tuple(form[unit] for unit in range(len(self.kernels)) for form in forms)
 
     def blocks(self, variant: UnitVariant) -> tuple[BlockShape, ...]:
         """The shape of each active block of a unit variant."""
-        spec = self.skeleton.units[variant.unit]
-        shapes, in_channels = [], self.skeleton.unit_in_channels(variant.unit)
-        for i, (kernel, ratio) in enumerate(
-            zip(variant.kernels, variant.expand_ratios, strict=True)
-        ):
-            shapes.append(
-                BlockShape(
-                    in_channels=in_channels,
-                    mid_channels=make_divisible(round(in_channels * ratio)),
-                    out_channels=spec.out_channels,
-                    kernel=kernel,
-                    stride=1 if i else spec.stride,
-                    activation=spec.activation,
-                    se=spec.se,
-                )
-            )
-            in_channels = spec.out_channels
-        return tuple(shapes)
-
-    @property
-    def first_block(self) -> BlockShape:
-        """The static block after the first convolution: expand ratio 1, 3x3, ReLU."""
-        s = self.skeleton
-        return BlockShape(
-            s.stem_channels, s.stem_channels, s.first_block_channels, 3, 1, "relu", False
-        )
+        return self.skeleton.blocks(variant)
 
     def full_unit(self, unit: int) -> UnitVariant:
         """The form that stores every weight of the unit: deepest, widest, largest kernel."""
+        if self.only is not None:
+            return self.variants(self.only)[unit]
         depth = max(self.depths)
         kernel = self.skeleton.units[unit].kernel
         return UnitVariant(unit, (kernel,) * depth, (max(self.expand_ratios),) * depth)
 
+    def _coupled(self, depths: tuple[int, ...], resolution: int) -> Architecture:
+        """The architecture of these depths whose other choices are the representative ones."""
+        sizes = self.representative_kernels or tuple(map(max, self.kernels))
+        ratio_of = dict(zip(self.depths, self.expand_ratios, strict=True))
+        units = [u for u, depth in enumerate(depths) for _ in range(depth)]
+        return Architecture(
+            depths=depths,
+            resolution=resolution,
+            kernels=tuple(sizes[u] for u in units) if self.elastic_kernels else (),
+            expand_ratios=() if self.compound else tuple(ratio_of[depths[u]] for u in units),
+        )
+
     def _uniform(self, end: Literal[0, -1]) -> Architecture:
         """The architecture at one end of every choice: 0 the smallest, -1 the largest."""
+        if self.only is not None:
+            return self.only
         depths = (self.depths[end],) * len(self.kernels)
         kernels = [sorted(self.kernels[u])[end] for u, d in enumerate(depths) for _ in range(d)]
         ratios = (self.expand_ratios[end],) * sum(depths)
@@ -275,12 +263,29 @@ class DesignSpace(_Frozen):
             expand_ratios=() if self.compound else ratios,
         )
 
+    def _depth_of(self, ratio: int) -> int:
+        return self.depths[self.expand_ratios.index(ratio)]
+
     def _unit_forms(self, unit: int) -> int:
         kernels = len(self.kernels[unit])
         ratios = 1 if self.compound else len(self.expand_ratios)
         return sum((kernels * ratios) ** d for d in self.depths)
 
+    def _check_can_be_listed(self) -> None:
+        if not self.can_be_listed:
+            raise ValueError(
+                f"design space {self.name!r} has {self.size():.3g} architectures: sample it instead"
+            )
+
     def _check_choice(self, arch: Architecture, field: str, expected: int) -> None:
         given = len(getattr(arch, field))
         if given != expected:
             raise ValueError(f"subnet {arch.id}: expected {expected} {field}, got {given}")
+
+
+def _left(field: str, choices: Iterable[int], given: Sequence[int] | None) -> list[int]:
+    """The choices that are given too; all of them where nothing is given."""
+    left = [choice for choice in choices if given is None or choice in given]
+    if not left:
+        raise ValueError(f"{field}: expected some of {list(choices)}, got {list(given or ())}")
+    return left

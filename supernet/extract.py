@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
-from supernet.design_space import Activation, BlockShape, DesignSpace, UnitVariant
+from supernet.design_space import DesignSpace
 from supernet.layers import ElasticBlock, SqueezeExcitation
 from supernet.model import Supernet
 from supernet.normalization import (
@@ -23,6 +23,7 @@ from supernet.normalization import (
     PieceAffine,
     Position,
 )
+from supernet.skeleton import Activation, BlockShape, UnitVariant
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "h_swish": nn.Hardswish}
 
@@ -93,7 +94,7 @@ def affine_shapes(space: DesignSpace) -> dict[str, tuple[int, ...]]:
     """What the normalisation of a folded net on a compound space holds: name → shape."""
     s = space.skeleton
     channels = {"stem|first_conv": s.stem_channels, "head|final_expand": s.head_channels}
-    channels |= _block_channels("stem|first_block", space.first_block, expands=False)
+    channels |= _block_channels("stem|first_block", s.first_block, expands=False)
     for variant in space.unit_variants():
         for i, shape in enumerate(space.blocks(variant)):
             channels |= _block_channels(f"{variant.name}|block{i}", shape)
@@ -109,7 +110,7 @@ def statistics_shapes(
     for arch in archs:
         position = Position.start(arch.resolution)
         channels[f"{position.key}|first_conv"] = s.stem_channels
-        channels |= _block_channels(f"{position.key}|first_block", space.first_block, expands=False)
+        channels |= _block_channels(f"{position.key}|first_block", s.first_block, expands=False)
         for variant in space.variants(arch):
             position = position.then(variant.name)
             for i, shape in enumerate(space.blocks(variant)):
@@ -156,7 +157,7 @@ def _stem(supernet: Supernet, norm: FrozenNorm) -> nn.Sequential:
     return nn.Sequential(
         _conv(norm, "first_conv", first),
         nn.Hardswish(),
-        _block(supernet.first_block, supernet.space.first_block, norm, "first_block"),
+        _block(supernet.first_block, s.first_block, norm, "first_block"),
     )
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from supernet.design_space import Activation, BlockShape, make_divisible
 from supernet.normalization import Convolution, PieceNorm
+from supernet.skeleton import Activation, BlockShape, make_divisible
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -32,14 +32,21 @@ class ElasticConv(nn.Module):
 
     Slicing keeps the first channels and the centre of the kernel. `depthwise` convolutions
     take their channel count from the input.
+
+    With `kernel_transform` a smaller kernel is reached step by step, 7 → 5 → 3: each step
+    multiplies the centre, flattened, by a matrix that all channels share, `transforms` 5
+    [25, 25] and 3 [9, 9] (Cai et al., ICLR 2020, section 3.3). They start as the identity,
+    which is the centre alone.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, *,
-        depthwise: bool = False,
+        depthwise: bool = False, kernel_transform: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.stride, self.depthwise = stride, depthwise
+        steps = range(kernel - 2, 1, -2) if kernel_transform else ()
+        self.transforms = nn.ParameterDict({str(k): nn.Parameter(torch.eye(k * k)) for k in steps})
         self.weight = nn.Parameter(
             torch.empty(out_channels, 1 if depthwise else in_channels, kernel, kernel)
         )
@@ -48,17 +55,28 @@ class ElasticConv(nn.Module):
         nn.init.normal_(self.weight, std=math.sqrt(2 / (kernel * kernel * out_channels)))
 
     def sliced(self, in_channels: int, out_channels: int, kernel: int) -> Convolution:
-        """This convolution at the given size, as views of the shared weights."""
-        edge = (self.weight.shape[-1] - kernel) // 2
-        centre = slice(edge, edge + kernel)
+        """This convolution at the given size; views of the shared weights, transforms apart."""
         inputs = 1 if self.depthwise else in_channels
         return Convolution(
-            weight=self.weight[:out_channels, :inputs, centre, centre],
+            weight=self._reduced(self.weight[:out_channels, :inputs], kernel),
             gamma=self.gamma[:out_channels],
             beta=self.beta[:out_channels],
             stride=self.stride,
             groups=out_channels if self.depthwise else 1,
         )
+
+    def _reduced(self, weight: Tensor, kernel: int) -> Tensor:
+        """Weights [out, in, k, k] at a kernel of at most k."""
+        for size, matrix in self.transforms.items():  # from the largest to the smallest
+            if int(size) >= kernel:
+                centre = _centre(weight, int(size))
+                weight = F.linear(centre.flatten(2), matrix).view_as(centre)
+        return _centre(weight, kernel)
+
+
+def _centre(weight: Tensor, kernel: int) -> Tensor:
+    edge = (weight.shape[-1] - kernel) // 2
+    return weight[..., edge : edge + kernel, edge : edge + kernel]
 
 
 class SqueezeExcitation(nn.Module):
@@ -92,11 +110,16 @@ class ElasticBlock(nn.Module):
     static first block) there is no first 1x1.
     """
 
-    def __init__(self, largest: BlockShape, *, expands: bool = True) -> None:
+    def __init__(
+        self, largest: BlockShape, *, expands: bool = True, kernel_transform: bool = False
+    ) -> None:
         super().__init__()
         mid = largest.mid_channels
         self.expand = ElasticConv(largest.in_channels, mid, 1) if expands else None
-        self.depthwise = ElasticConv(mid, mid, largest.kernel, largest.stride, depthwise=True)
+        self.depthwise = ElasticConv(
+            mid, mid, largest.kernel, largest.stride, depthwise=True,
+            kernel_transform=kernel_transform,
+        )  # fmt: skip
         self.se = SqueezeExcitation(mid) if largest.se else None
         self.project = ElasticConv(mid, largest.out_channels, 1)
 

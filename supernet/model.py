@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
-from supernet.design_space import DesignSpace, UnitVariant
+from supernet.design_space import DesignSpace
 from supernet.layers import ElasticBlock, ElasticConv, activate
 from supernet.normalization import BatchNormalization, Normalization, PieceNorm, Position
+from supernet.skeleton import UnitVariant
 
 Path = tuple[UnitVariant, ...]
 
@@ -31,9 +32,12 @@ class Supernet(nn.Module):
         self.first_conv = ElasticConv(
             skeleton.in_channels, skeleton.stem_channels, 3, skeleton.stem_stride
         )
-        self.first_block = ElasticBlock(space.first_block, expands=False)
+        self.first_block = ElasticBlock(skeleton.first_block, expands=False)
         self.units = nn.ModuleList(
-            nn.ModuleList(ElasticBlock(shape) for shape in space.blocks(space.full_unit(unit)))
+            nn.ModuleList(
+                ElasticBlock(shape, kernel_transform=space.kernel_transform)
+                for shape in space.blocks(space.full_unit(unit))
+            )
             for unit in range(len(skeleton.units))
         )
         self.final_expand = ElasticConv(skeleton.units[-1].out_channels, skeleton.head_channels, 1)
@@ -96,7 +100,7 @@ class Supernet(nn.Module):
         s = self.space.skeleton
         conv = self.first_conv.sliced(s.in_channels, s.stem_channels, 3)
         x = activate(norm("first_conv", conv, x), "h_swish")
-        return self.first_block(x, self.space.first_block, norm, "first_block")  # type: ignore[no-any-return]
+        return self.first_block(x, s.first_block, norm, "first_block")  # type: ignore[no-any-return]
 
     def run_unit(self, x: Tensor, variant: UnitVariant, norm: PieceNorm) -> Tensor:
         """The active blocks of one unit."""

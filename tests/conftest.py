@@ -17,11 +17,12 @@ from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog, CatalogEntry
 from supernet.complexity import complexity
-from supernet.design_space import DesignSpace, Skeleton, UnitSpec
+from supernet.design_space import DesignSpace
 from supernet.latency import LatencyTable
 from supernet.manifest import Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import Convolution, PieceAffine, PieceNorm, Position
+from supernet.skeleton import Skeleton, UnitSpec
 
 LABELS = ("ankle boot", "bag", "coat", "dress", "pullover",
           "sandal", "shirt", "sneaker", "t-shirt", "trouser")  # fmt: skip

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from supernet.architecture import Architecture
-from supernet.design_space import DesignSpace, make_divisible
+from supernet.design_space import DesignSpace
 from supernet.presets import PRESETS, design_space
+from supernet.skeleton import make_divisible
 
 
 def elastic(**changes: Any) -> DesignSpace:
@@ -22,14 +23,15 @@ def elastic(**changes: Any) -> DesignSpace:
     return DesignSpace.model_validate(data)
 
 
-FREE_KERNELS = elastic(name="free-kernels", kernels=((3, 5, 7),) * 5)
-FREE = elastic(name="free", kernels=((3, 5, 7),) * 5, compound=False)
-SPACES = [*(make() for make in PRESETS.values()), FREE_KERNELS, FREE]
-by_name = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+FREE_KERNELS = design_space("imagenet-mbv3-elastic")
+FREE = design_space("imagenet-mbv3-ofa")
+SPACES = [make() for make in PRESETS.values()]
+NARROWED = FREE.narrowed(FREE.sample(random.Random(0)))
+by_name = pytest.mark.parametrize("space", [*SPACES, NARROWED], ids=lambda space: space.name)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_has_243_subnets_a_resolution_made_of_15_unit_variants(name: str) -> None:
+@pytest.mark.parametrize("name", ["imagenet-mbv3", "imagenet-mbv3-w1.2", "fashion-mnist-mbv3"])
+def test_a_compound_preset_has_243_subnets_a_resolution_made_of_15_unit_variants(name: str) -> None:
     space = design_space(name)
     every = list(space.enumerate())
     assert len(every) == len(set(every)) == space.size() == 243 * len(space.resolutions)
@@ -39,7 +41,8 @@ def test_a_preset_has_243_subnets_a_resolution_made_of_15_unit_variants(name: st
 
 
 def test_width_1_2_has_the_published_channels() -> None:
-    skeleton = design_space("imagenet-mbv3-w1.2").skeleton
+    skeleton = design_space("imagenet-mbv3-ofa-w1.2").skeleton
+    assert skeleton == design_space("imagenet-mbv3-w1.2").skeleton
     assert (skeleton.stem_channels, skeleton.first_block_channels) == (24, 24)
     assert [unit.out_channels for unit in skeleton.units] == [32, 48, 96, 136, 192]
     assert (skeleton.head_channels, skeleton.feature_channels) == (1152, 1536)
@@ -67,7 +70,7 @@ def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
         assert after.in_channels == before.out_channels
 
 
-@by_name
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_largest_and_smallest_are_the_ends(space: DesignSpace) -> None:
     assert space.contains(space.largest)
     assert space.contains(space.smallest)
@@ -79,8 +82,89 @@ def test_largest_and_smallest_are_the_ends(space: DesignSpace) -> None:
 
 def test_sampling_can_be_narrowed(space: DesignSpace) -> None:
     rng = random.Random(0)
-    narrowed = {space.sample(rng, depths=(3, 4), resolution=12) for _ in range(50)}
-    assert narrowed == {Architecture((a, b), 12) for a in (3, 4) for b in (3, 4)}
+    wanted = {Architecture((a, b), 12) for a in (3, 4) for b in (3, 4)}
+    assert {space.sample(rng, depths=(3, 4), resolution=12) for _ in range(50)} == wanted
+    # A ratio belongs to a depth here, so narrowing one narrows the other.
+    assert {space.sample(rng, expand_ratios=(4, 6), resolution=12) for _ in range(50)} == wanted
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    depths=st.sets(st.sampled_from([2, 3, 4]), min_size=1),
+    kernels=st.sets(st.sampled_from([3, 5, 7]), min_size=1),
+    ratios=st.sets(st.sampled_from([3, 4, 6]), min_size=1),
+)
+def test_a_narrowed_sample_takes_what_is_left(
+    seed: int, depths: set[int], kernels: set[int], ratios: set[int]
+) -> None:
+    rng = random.Random(seed)
+    arch = FREE.sample(
+        rng, depths=tuple(depths), kernels=tuple(kernels), expand_ratios=tuple(ratios)
+    )
+    assert FREE.contains(arch)
+    assert set(arch.depths) <= depths
+    assert set(arch.kernels) <= kernels
+    assert set(arch.expand_ratios) <= ratios
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ({"depths": (5,)}, r"depths: expected some of \[2, 3, 4\], got \[5\]"),
+        ({"kernels": (7,)}, r"kernels of unit 0: expected some of \[3\], got \[7\]"),
+        ({"expand_ratios": (5,)}, r"expand_ratios: expected some of \[3, 4, 6\], got \[5\]"),
+        ({"depths": (2,), "expand_ratios": (6,)}, r"depths: expected some of \[2\], got \[4\]"),
+    ],
+)
+def test_a_sample_of_nothing_is_refused(
+    space: DesignSpace, given_: dict[str, tuple[int, ...]], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        space.sample(random.Random(0), **given_)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_representatives_are_the_243_of_the_coupling_with_compofas_kernels(
+    space: DesignSpace,
+) -> None:
+    every = list(space.representatives())
+    assert len(set(every)) == 243 * len(space.resolutions)
+    for arch in every:
+        assert space.contains(arch)
+        assert Architecture.parse(arch.id) == arch
+        for variant in space.variants(arch):
+            assert set(variant.kernels) == {(3, 5, 3, 3, 5)[variant.unit]}
+            assert set(variant.expand_ratios) == {{2: 3, 3: 4, 4: 6}[variant.depth]}
+    assert every == sorted(every, key=lambda a: a.resolution)
+    if space.can_be_listed:
+        assert list(space.enumerate()) == every
+
+
+def test_representatives_have_the_largest_kernels_where_none_are_named() -> None:
+    space = elastic(kernels=((3, 5, 7), (3, 5), (3,), (5,), (3, 7)))
+    first = next(space.representatives())
+    assert first.kernels == (7, 7, 5, 5, 3, 3, 5, 5, 7, 7)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+@given(seed=st.integers(0, 2**32))
+def test_a_narrowed_space_holds_one_architecture_under_its_old_id(
+    space: DesignSpace, seed: int
+) -> None:
+    arch = space.sample(random.Random(seed))
+    narrowed = space.narrowed(arch)
+    assert list(narrowed.enumerate()) == list(narrowed.representatives()) == [arch]
+    assert narrowed.largest == narrowed.smallest == narrowed.sample(random.Random(seed)) == arch
+    assert narrowed.size() == 1
+    assert not narrowed.kernel_transform
+    assert narrowed.variants(arch) == narrowed.unit_variants() == space.variants(arch)
+    assert [narrowed.full_unit(u) for u in range(5)] == list(space.variants(arch))
+    assert narrowed.narrowed(arch) == narrowed
+    assert DesignSpace.model_validate_json(narrowed.model_dump_json()) == narrowed
+    other = next(a for a in space.representatives() if a != arch)
+    assert not narrowed.contains(other)
+    with pytest.raises(ValueError, match=f"{other.id}: expected {arch.id}, which is all"):
+        narrowed.narrowed(other)
 
 
 @pytest.mark.parametrize("subnet", ["d2@12", "d2-2-2@12", "d2-5@12", "d1-2@12"])
@@ -121,8 +205,10 @@ def test_free_choices_are_checked(change: dict[str, tuple[int, ...]], expected: 
 def test_a_space_too_large_to_list_says_so() -> None:
     assert FREE_KERNELS.size() == 5 * (3**2 + 3**3 + 3**4) ** 5
     assert FREE.size() == 5 * (9**2 + 9**3 + 9**4) ** 5
-    with pytest.raises(ValueError, match="sample it instead"):
-        next(FREE_KERNELS.enumerate())
+    for space in (FREE_KERNELS, FREE):
+        for listing in (space.enumerate, space.unit_variants):
+            with pytest.raises(ValueError, match="sample it instead"):
+                listing()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +219,10 @@ def test_a_space_too_large_to_list_says_so() -> None:
         ({"kernels": ((3,),)}, "one entry a unit"),
         ({"kernels": ((),) * 5}, "the unit stores"),
         ({"resolutions": ()}, "at least 1 item"),
+        ({"representative_kernels": (3, 5)}, "expected one of each unit's kernels"),
+        ({"representative_kernels": (3, 5, 3, 3, 7)}, "expected one of each unit's kernels"),
+        ({"only": "d2-2"}, "expected a form like"),
+        ({"only": "d2-2@128"}, "expected 5 depths"),
         ({"colour": "red"}, "Extra inputs"),
     ],
 )
