@@ -21,7 +21,6 @@ from torch import Tensor
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.durable import put_in_place, write_file
-from supernet.extract import affine_shapes, statistics_shapes
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
@@ -33,6 +32,7 @@ from supernet.manifest import (
 )
 from supernet.model import Supernet
 from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
+from supernet.normalization_shapes import normalization_shapes
 
 WEIGHTS_FILE = "weights.safetensors"
 NORM_FILE = "norm.safetensors"
@@ -115,12 +115,11 @@ def load(folder: Path) -> Artifact:
 
 def _norm_shapes(manifest: Manifest, found: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """What the normalisation has to hold; statistics may be there for subnets not listed too."""
-    space = manifest.design_space
-    if manifest.normalization == "piece-affine":
-        return affine_shapes(space)
     archs = map(Architecture.parse, manifest.catalog.subnets())
-    others = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    return others | statistics_shapes(space, archs)
+    expected = normalization_shapes(manifest.normalization, manifest.design_space, archs)
+    if manifest.normalization != "subnet-statistics":
+        return expected
+    return {name: tuple(tensor.shape) for name, tensor in found.items()} | expected
 
 
 def _weights(supernet: Supernet) -> dict[str, Tensor]:

@@ -7,13 +7,10 @@ extracted subnet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
-from supernet.design_space import DesignSpace
 from supernet.layers import ElasticBlock, SqueezeExcitation
 from supernet.model import Supernet
 from supernet.normalization import (
@@ -88,42 +85,6 @@ def pieces(supernet: Supernet) -> dict[str, nn.Module]:
 def piece_names(supernet: Supernet, arch: Architecture) -> tuple[str, ...]:
     """The pieces that make up `arch`, in order."""
     return ("stem", *(v.name for v in supernet.space.variants(arch)), "head")
-
-
-def affine_shapes(space: DesignSpace) -> dict[str, tuple[int, ...]]:
-    """What the normalisation of a folded net on a compound space holds: name → shape."""
-    s = space.skeleton
-    channels = {"stem|first_conv": s.stem_channels, "head|final_expand": s.head_channels}
-    channels |= _block_channels("stem|first_block", s.first_block, expands=False)
-    for variant in space.unit_variants():
-        for i, shape in enumerate(space.blocks(variant)):
-            channels |= _block_channels(f"{variant.name}|block{i}", shape)
-    return {f"{k}|{end}": (n,) for k, n in channels.items() for end in ("scale", "shift")}
-
-
-def statistics_shapes(
-    space: DesignSpace, archs: Iterable[Architecture]
-) -> dict[str, tuple[int, ...]]:
-    """What a net with statistics per subnet holds for `archs`: name → shape."""
-    s = space.skeleton
-    channels: dict[str, int] = {}
-    for arch in archs:
-        position = Position.start(arch.resolution)
-        channels[f"{position.key}|first_conv"] = s.stem_channels
-        channels |= _block_channels(f"{position.key}|first_block", s.first_block, expands=False)
-        for variant in space.variants(arch):
-            position = position.then(variant.name)
-            for i, shape in enumerate(space.blocks(variant)):
-                channels |= _block_channels(f"{position.key}|block{i}", shape)
-        channels[f"{position.then('head').key}|final_expand"] = s.head_channels
-    return {f"{k}|{end}": (n,) for k, n in channels.items() for end in ("mean", "var")}
-
-
-def _block_channels(name: str, shape: BlockShape, *, expands: bool = True) -> dict[str, int]:
-    channels = {"depthwise": shape.mid_channels, "project": shape.out_channels}
-    if expands:
-        channels["expand"] = shape.mid_channels
-    return {f"{name}/{layer}": n for layer, n in channels.items()}
 
 
 def _frozen(supernet: Supernet) -> FrozenNormalization:

@@ -67,10 +67,10 @@ class ElasticConv(nn.Module):
 
     def _reduced(self, weight: Tensor, kernel: int) -> Tensor:
         """Weights [out, in, k, k] at a kernel of at most k."""
-        for size, matrix in self.transforms.items():  # from the largest to the smallest
-            if int(size) >= kernel:
-                centre = _centre(weight, int(size))
-                weight = F.linear(centre.flatten(2), matrix).view_as(centre)
+        if self.transforms:
+            for size in range(weight.shape[-1] - 2, kernel - 1, -2):
+                centre = _centre(weight, size)
+                weight = F.linear(centre.flatten(2), self.transforms[str(size)]).view_as(centre)
         return _centre(weight, kernel)
 
 

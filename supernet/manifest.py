@@ -18,7 +18,7 @@ from supernet.validation import first_error
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE = "artifact.json"
-NormalizationKind = Literal["piece-affine", "subnet-statistics"]
+NormalizationKind = Literal["piece-affine", "subnet-statistics", "shared-statistics"]
 
 
 class ArtifactError(ValueError):
@@ -35,6 +35,17 @@ class Preprocessing(_Frozen):
 
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0.0)], ...]
+    centre_crop: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Of an image in a file, the centred square with this share of its shorter side is taken:
+    0.875 is what nets for ImageNet are evaluated with. Absent: the whole image, stretched."""
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part that is taken of an image file: left, top, right, bottom in pixels."""
+        if self.centre_crop is None:
+            return 0.0, 0.0, float(width), float(height)
+        side = self.centre_crop * min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        return left, top, left + side, top + side
 
 
 class Phase(_Frozen):

@@ -2,7 +2,8 @@
 
 Every convolution that has a normalisation asks a `PieceNorm` to run it. Which numbers
 that uses is the only difference between a net in training (`BatchNormalization`), a net
-with statistics per subnet (`SubnetStatistics`) and a folded net (`PieceAffine`).
+with statistics per subnet (`SubnetStatistics`), one with the running statistics of its
+largest layers (`SharedStatistics`) and a folded net (`PieceAffine`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Position:
     """Where a piece stands: its own name, and the path of names from the input through it.
 
     The path begins with the resolution. A folded net looks its numbers up by `piece`,
-    a net with statistics per subnet by `path`.
+    a net with statistics per subnet by `path`, one with shared statistics by `stored`.
     """
 
     piece: str
@@ -58,6 +59,11 @@ class Position:
     @property
     def key(self) -> str:
         return ">".join(self.path)
+
+    @property
+    def stored(self) -> str:
+        """Where the piece's weights are kept, whichever form it takes: stem, unit0, …, head."""
+        return self.piece.partition("/")[0]
 
 
 class PieceNorm(Protocol):
@@ -168,17 +174,27 @@ class PieceAffine(FrozenNormalization):
         return norm
 
 
-class SubnetStatistics(FrozenNormalization):
+class _Statistics(FrozenNormalization):
+    """Means and variances that were measured and are not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Tensor] = {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.values)
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.values = dict(tensors)
+
+
+class SubnetStatistics(_Statistics):
     """Mean and variance per subnet, as a trie: subnets that share a prefix share statistics.
 
     Holds `mean` and `var` [out] under `path|layer|mean`, the path joined by `>`.
     """
 
     kind = "subnet-statistics"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: dict[str, Tensor] = {}
 
     def add(self, position: Position, layer: str, mean: Tensor, var: Tensor) -> None:
         key = f"{position.key}|{layer}|"
@@ -192,16 +208,36 @@ class SubnetStatistics(FrozenNormalization):
             key = f"{path}|{layer}|"
             if key + "mean" not in self.values:
                 raise UncalibratedError(f"no statistics for {path!r}: calibrate this subnet first")
-            scale = conv.gamma * torch.rsqrt(self.values[key + "var"] + EPS)
-            return scale, conv.beta - self.values[key + "mean"] * scale
+            return _affine(conv, self.values[key + "mean"], self.values[key + "var"])
 
         return FrozenNorm(affine)
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self.values)
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        self.values = dict(tensors)
+class SharedStatistics(_Statistics):
+    """The running mean and variance of each stored layer; a narrower one takes the first.
+
+    What public checkpoints hold, and what their own code evaluates a subnet with before it
+    is calibrated: poor for all but the largest. Holds `mean` and `var` [stored out] under
+    `unit|layer|mean`.
+    """
+
+    kind = "shared-statistics"
+
+    def at(self, position: Position) -> FrozenNorm:
+        stored = position.stored
+
+        def affine(layer: str, conv: Convolution) -> tuple[Tensor, Tensor]:
+            key, channels = f"{stored}|{layer}|", len(conv.gamma)
+            mean, var = (self.values[key + end][:channels] for end in ("mean", "var"))
+            return _affine(conv, mean, var)
+
+        return FrozenNorm(affine)
+
+
+def _affine(conv: Convolution, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift [out] that batch norm with fixed statistics comes to."""
+    scale = conv.gamma * torch.rsqrt(var + EPS)
+    return scale, conv.beta - mean * scale
 
 
 class UncalibratedError(ValueError):
@@ -209,5 +245,5 @@ class UncalibratedError(ValueError):
 
 
 FROZEN: dict[NormalizationKind, type[FrozenNormalization]] = {
-    cls.kind: cls for cls in (PieceAffine, SubnetStatistics)
+    cls.kind: cls for cls in (PieceAffine, SubnetStatistics, SharedStatistics)
 }

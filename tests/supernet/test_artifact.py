@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,13 @@ from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.artifact import Description, load, save
 from supernet.catalog import Catalog
+from supernet.design_space import DesignSpace
 from supernet.latency import LatencyTable, read_bundled_tables
-from supernet.manifest import ArtifactError, read_manifest
+from supernet.manifest import ArtifactError, Preprocessing, read_manifest
 from supernet.model import Supernet
-from supernet.normalization import Position, SubnetStatistics
+from supernet.narrow import narrow
+from supernet.normalization import Position, SharedStatistics, SubnetStatistics
+from supernet.presets import design_space
 
 
 @pytest.fixture
@@ -100,6 +104,34 @@ def test_statistics_per_subnet_come_back(
     assert found.keys() == statistics.tensors().keys()
     assert all(torch.equal(found[k], v) for k, v in statistics.tensors().items())
     assert torch.equal(loaded.first_conv.gamma, supernet.first_conv.gamma)
+
+
+def test_shared_statistics_come_back(
+    tmp_path: Path, share_randomly: Callable[[DesignSpace], Supernet]
+) -> None:
+    space = design_space("fashion-mnist-mbv3-ofa")
+    supernet = share_randomly(space)
+    labels = tuple("0123456789")
+    description = Description("shared", Preprocessing(mean=(0.5,), std=(0.25,)), labels)
+    save(tmp_path / "net", supernet, description)
+    loaded = load(tmp_path / "net").supernet
+    assert isinstance(loaded.normalization, SharedStatistics)
+    x = torch.randn(1, 1, 20, 20)
+    arch = space.sample(random.Random(0), resolution=20)
+    assert torch.equal(loaded(x, arch), supernet(x, arch))
+    edit_tensors(tmp_path / "net", "norm", lambda tensors: tensors.pop("unit3|block1/expand|var"))
+    assert "missing unit3|block1/expand|var" in refusal(tmp_path / "net")
+
+
+def test_a_narrowed_net_comes_back(tmp_path: Path, folded_supernet: Supernet) -> None:
+    arch = Architecture.parse("d2-3@12")
+    narrowed = narrow(folded_supernet, arch)
+    save(tmp_path / "net", narrowed, Description("one", Preprocessing(mean=(0.5,), std=(0.25,)),
+                                                 tuple("0123456789")))  # fmt: skip
+    loaded = load(tmp_path / "net")
+    assert loaded.manifest.design_space.only == arch
+    x = torch.randn(1, 1, 12, 12)
+    assert torch.equal(loaded.supernet(x, arch), narrowed(x, arch))
 
 
 def test_statistics_missing_for_a_listed_subnet_are_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from supernet.model import Supernet
 from supernet.presets import design_space
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
+ShareRandomly = Callable[[DesignSpace], Supernet]
 
 
 def executed_macs(module: nn.Module, x: torch.Tensor) -> int:
@@ -72,6 +74,19 @@ def test_equals_what_the_extracted_module_executes(
     expected = complexity(space, arch)
     assert executed_macs(module, x) == expected.macs
     assert parameters(module) == expected.parameters
+
+
+@pytest.mark.parametrize("preset", ["imagenet-mbv3-ofa", "fashion-mnist-mbv3-elastic"])
+def test_holds_for_free_kernels_and_ratios(share_randomly: ShareRandomly, preset: str) -> None:
+    space = design_space(preset)
+    supernet = share_randomly(space)
+    for seed in range(3):
+        arch = space.sample(random.Random(seed), resolution=space.resolutions[0])
+        module = extract(supernet, arch)
+        x = torch.zeros(1, space.skeleton.in_channels, arch.resolution, arch.resolution)
+        expected = complexity(space, arch)
+        assert executed_macs(module, x) == expected.macs
+        assert parameters(module) == expected.parameters
 
 
 def test_equals_what_every_tiny_subnet_executes(folded_supernet: Supernet) -> None:
