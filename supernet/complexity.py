@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
-from supernet.skeleton import BlockShape
+from supernet.skeleton import BlockShape, Skeleton, UnitVariant
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +26,34 @@ class Complexity:
 def complexity(space: DesignSpace, arch: Architecture) -> Complexity:
     """Cost of `arch` at its resolution. Raises `ValueError` where it is not of `space`."""
     space.check(arch)
-    s = space.skeleton
-    size = _strided(arch.resolution, s.stem_stride)
-    total = _conv(s.in_channels, s.stem_channels, 3, size)
-    total += _block(s.first_block, size, expands=False)
-    for variant in space.variants(arch):
-        for shape in space.blocks(variant):
-            total += _block(shape, size)
+    stem, *rest = _pieces(space.skeleton, arch.resolution, space.variants(arch))
+    return sum(rest, stem)
+
+
+@functools.lru_cache(maxsize=2048)
+def piece_macs(
+    skeleton: Skeleton, resolution: int, path: tuple[UnitVariant, ...]
+) -> tuple[int, ...]:
+    """MACs for one image of the stem, of each unit on `path`, and of the head, in order."""
+    return tuple(piece.macs for piece in _pieces(skeleton, resolution, path))
+
+
+def _pieces(
+    skeleton: Skeleton, resolution: int, path: tuple[UnitVariant, ...]
+) -> Iterator[Complexity]:
+    s, size = skeleton, _strided(resolution, skeleton.stem_stride)
+    stem = _conv(s.in_channels, s.stem_channels, 3, size)
+    yield stem + _block(s.first_block, size, expands=False)
+    for variant in path:
+        unit = Complexity(0, 0)
+        for shape in s.blocks(variant):
+            unit += _block(shape, size)
             size = _strided(size, shape.stride)
-    total += _conv(s.units[-1].out_channels, s.head_channels, 1, size)
+        yield unit
+    expansion = _conv(s.units[-1].out_channels, s.head_channels, 1, size)
     mix = s.head_channels * s.feature_channels
     classifier = s.feature_channels * s.classes
-    return total + Complexity(mix + classifier, mix + classifier + s.classes)
+    yield expansion + Complexity(mix + classifier, mix + classifier + s.classes)
 
 
 def _strided(size: int, stride: int) -> int:
