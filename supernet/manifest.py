@@ -49,33 +49,60 @@ class Preprocessing(_Frozen):
 
 
 class Phase(_Frozen):
-    """What one phase of training cost. `macs` count forward 1 and backward 2."""
+    """What one phase of training cost, all processes together. `macs` count forward 1 and
+    backward 2; `waiting_hours`, part of `hours`, is how long training waited for images."""
 
     name: str
     epochs: float
     images: int
     macs: int
     hours: float
+    waiting_hours: float | None = None
+    energy_kwh: float | None = None
+    co2_kg: float | None = None
     train_loss: float | None = None
 
 
 class Ledger(_Frozen):
-    """What the artifact cost and how to make it again. `energy_kwh` is an estimate from
-    `energy_source`, absent where nothing could be measured or assumed."""
+    """What the artifact cost and how to make it again.
+
+    `energy_source` says how energy was measured and which electricity was assumed, or why there
+    is no figure. `code_version` ends in the commit where the code ran from a checkout, and in
+    `.dirty` where that had changes. `start` names the net that training began with, whose own
+    cost is not included; None where it began with random weights.
+    """
 
     recipe: str
     recipe_sha256: str
     code_version: str
     seed: int
+    start: str | None = None
     hardware: str
+    device: str = "cpu"
+    precision: str = "float32"
+    processes: int = 1
     threads: int
     torch_version: str
+    versions: dict[str, str] = {}
     train_images: int
     validation_images: int
     phases: tuple[Phase, ...]
     energy_kwh: float | None = None
+    co2_kg: float | None = None
     energy_source: str | None = None
     finished: str
+
+    @property
+    def images(self) -> int:
+        return sum(phase.images for phase in self.phases)
+
+    @property
+    def macs(self) -> int:
+        return sum(phase.macs for phase in self.phases)
+
+    @property
+    def hours(self) -> float:
+        return sum(phase.hours for phase in self.phases)
 
 
 class Manifest(_Frozen):
