@@ -1,0 +1,53 @@
+"""How fast this machine trains, measured for a moment before a run. Knows nothing of recipes."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from supernet.design_space import DesignSpace
+from supernet.layers import channels_last
+from supernet.model import Supernet
+from training.cost import step_macs
+
+_IMAGES = 32
+
+
+def training_rate(
+    space: DesignSpace,
+    *,
+    num_threads: int = 1,
+    device: torch.device | None = None,
+    seconds: float = 1.0,
+) -> float:
+    """Training MACs a second of the largest subnet, on batches of 32 side by side on threads.
+
+    Smaller subnets are slower for each MAC, and images may have to be waited for, so hours
+    worked out from it are a lower bound.
+    """
+    device = device or torch.device("cpu")
+    torch.set_num_threads(1)
+    supernet = channels_last(Supernet(space)).to(device)
+    arch = space.largest
+    size = (_IMAGES, space.skeleton.in_channels, arch.resolution, arch.resolution)
+    x = torch.zeros(size, device=device).contiguous(memory_format=torch.channels_last)
+    parameters = list(supernet.parameters())
+
+    def step(_: int) -> None:
+        torch.autograd.grad(supernet(x, arch).sum(), parameters, allow_unused=True)
+
+    def round_of_steps() -> None:
+        list(pool.map(step, range(num_threads)))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        round_of_steps()  # warms up
+        rounds, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            round_of_steps()
+            rounds += 1
+        elapsed = time.perf_counter() - started
+    return rounds * num_threads * _IMAGES * step_macs(space, [arch]) / elapsed
