@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from supernet.commandline import Parser
+from supernet.version import version
 
 if TYPE_CHECKING:
     from supernet.latency import LatencyTable
@@ -29,6 +30,7 @@ COMMANDS = {
     "calibrate": Command("training.cli", "measure batch-norm statistics per subnet"),
     "evaluate": Command("training.cli", "measure the accuracy of every subnet"),
     "profile": Command("training.cli", "measure this machine's latency table"),
+    "export": Command("training.cli", "write a subnet for another runtime"),
     "tables": Command("gateway.cli", "list, import and roll back latency tables"),
     "search": Command("gateway.cli", "which subnet fits a device and a budget"),
     "serve": Command("gateway.cli", "serve an artifact over gRPC"),
@@ -57,7 +59,7 @@ def build_parser() -> Parser:
         description="Train one shared-weight supernet, and serve from it, per request, the most "
         "accurate subnet that meets the caller's latency on the caller's class of device.",
     )
-    parser.add_argument("--version", action="version", version=f"compofa {_version()}")
+    parser.add_argument("--version", action="version", version=f"compofa {version()}")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands", parser_class=Parser
     )
@@ -72,15 +74,6 @@ def _into_store(table: LatencyTable) -> str:
 
     version = default_store().put(table)
     return f"device class {table.device_class!r}: version {version} is current"
-
-
-def _version() -> str:
-    from importlib import metadata  # slow to import, and rarely asked for
-
-    try:
-        return metadata.version("compofa")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

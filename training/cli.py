@@ -19,6 +19,7 @@ from supernet.design_space import DesignSpace
 from supernet.durable import write_file
 from supernet.latency import LatencyTable, check_device_class, read_bundled_tables
 from supernet.manifest import Manifest
+from training import cli_export
 from training.calibrate import CALIBRATION_IMAGES
 from training.data import LABELS, Dataset, load_fashion_mnist
 from training.recipe import read_recipe, shipped_recipes
@@ -43,6 +44,7 @@ def _parser(prog: str) -> Parser:
     _add_calibrate(commands.add_parser("calibrate", help="measure batch-norm statistics again"))
     _add_evaluate(commands.add_parser("evaluate", help="measure the accuracy of subnets"))
     _add_profile(commands.add_parser("profile", help="measure latencies on this CPU"))
+    cli_export.add_parsers(commands)
     return parser
 
 
