@@ -44,6 +44,7 @@ class EnergyMeter:
             raise ValueError(f"country {country!r}: expected three capital letters, such as 'DEU'")
         self._country = country
         self._total: EmissionsData | None = None
+        self._last = Energy(None, None, NOT_STARTED)
         try:
             self._tracker: OfflineEmissionsTracker | None = _tracker(country, self._take)
         except ModuleNotFoundError:
@@ -72,6 +73,14 @@ class EnergyMeter:
             return Energy(None, None, NOT_STARTED)
         source = _source(self._total, self._country)
         return Energy(self._total.energy_consumed, self._total.emissions, source)
+
+    def since_last(self) -> Energy:
+        """What was taken since this was last called, or since the context was entered."""
+        last, self._last = self._last, self.read()
+        if self._last.kwh is None or self._last.co2_kg is None:
+            return self._last
+        kwh = self._last.kwh - (last.kwh or 0.0)
+        return Energy(kwh, self._last.co2_kg - (last.co2_kg or 0.0), self._last.source)
 
     def _take(self, total: EmissionsData) -> None:
         self._total = total

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from training import checkpoint
+from training.curves import Curves
+from training.log import Log
 from training.recipe import Phase
+
+if TYPE_CHECKING:
+    from training.trainer import StepReport
 
 LOG_STEPS = 100
 
@@ -27,15 +33,21 @@ def track(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class RunReport:
-    """A progress bar a phase on standard error, and `log.jsonl` with a line every 100 steps.
+    """A progress bar a phase on standard error, and `log.jsonl`.
 
-    Use as a context manager; call it after each step, as `training.trainer.Report`. Where
-    standard error is not a terminal the log's lines are printed instead of the bar.
+    Use as a context manager; call it after each step, as `training.trainer.Report`. The log
+    gets a line every 100 steps, and every twentieth of a shorter phase; where standard error is
+    not a terminal it is printed too, instead of the bar. A run that goes on from a checkpoint
+    goes on in the log from there. `tensorboard` is a folder for TensorBoard's curves.
     """
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, log: Path, tensorboard: Path | None = None) -> None:
+        self._log = Log(log)
+        self._curves = Curves(tensorboard) if tensorboard else None
         self._accuracy = 0.0
+        self._phase: Phase | None = None
+        self._phase_steps = self._steps_before = 0
+        self._last = checkpoint.Progress()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -44,7 +56,7 @@ class RunReport:
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._task = TaskID(0)
 
     def __enter__(self) -> RunReport:
         self._bar.start()
@@ -57,32 +69,63 @@ class RunReport:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        if self._curves:
+            self._curves.close()
 
-    def __call__(
-        self, phase: Phase, progress: checkpoint.Progress, steps: int, accuracy: float
-    ) -> None:
-        weight = 0.02 if self._tasks else 1.0  # the first step stands for itself
-        self._accuracy += weight * (accuracy - self._accuracy)
-        if phase.name not in self._tasks:
-            self._tasks[phase.name] = self._bar.add_task(phase.name, total=steps, figures="")
+    def __call__(self, report: StepReport) -> None:
+        if self._phase is None:
+            self._go_on(report)
+        if self._phase != report.phase:
+            self._enter_phase(report)
+        self._accuracy += 0.02 * (report.accuracy - self._accuracy)
+        progress, steps = report.progress, report.steps
         figures = f"loss {progress.loss:.3f}  accuracy {self._accuracy:.3f}"
-        self._bar.update(self._tasks[phase.name], completed=progress.step, figures=figures)
-        if progress.step % LOG_STEPS == 0 or progress.step == steps:
-            self._write(phase, progress, steps)
+        self._bar.update(self._task, completed=progress.step, figures=figures)
+        if progress.step % min(LOG_STEPS, max(1, steps // 20)) == 0 or progress.step == steps:
+            self._write(report)
 
-    def _write(self, phase: Phase, progress: checkpoint.Progress, steps: int) -> None:
-        line = json.dumps(
-            {
-                "phase": phase.name,
-                "step": progress.step,
-                "steps": steps,
-                "loss": round(progress.loss, 4),
-                "batch_accuracy": round(self._accuracy, 4),
+    def _go_on(self, report: StepReport) -> None:
+        """The first step of this process, which may not be the first of the run."""
+        progress = report.progress
+        self._accuracy = report.accuracy
+        self._steps_before = self._log.go_on_after(progress.phase, progress.step - 1)
+        if self._curves:
+            self._curves.go_on_after(self._steps_before + progress.step - 1)
+        if progress.step > 1:
+            self._last = replace(progress)
+
+    def _enter_phase(self, report: StepReport) -> None:
+        if self._phase is not None:
+            self._steps_before += self._phase_steps
+            self._last = checkpoint.Progress()
+        self._phase, self._phase_steps = report.phase, report.steps
+        self._task = self._bar.add_task(report.phase.name, total=report.steps, figures="")
+
+    def _write(self, report: StepReport) -> None:
+        progress, last = report.progress, self._last
+        if last.step == progress.step:  # a single step since the run went on
+            last = checkpoint.Progress()
+        self._last = replace(progress)
+        seconds = progress.seconds - last.seconds
+        step_seconds = seconds / (progress.step - last.step)
+        waiting = round((progress.waiting - last.waiting) / seconds, 4)
+        curves = {
+            "loss": round(progress.loss, 4),
+            "batch_accuracy": round(self._accuracy, 4),
+            "learning_rate": float(f"{report.learning_rate:.5g}"),
+        }
+        line = self._log.append(
+            {"phase": report.phase.name, "step": progress.step, "steps": report.steps}
+            | curves
+            | {
+                "images_per_second": round((progress.images - last.images) / seconds, 1),
+                "waiting": waiting,
                 "seconds": round(progress.seconds, 1),
-                "seconds_left": round(progress.seconds / progress.step * (steps - progress.step)),
+                "seconds_left": round(step_seconds * (report.steps - progress.step)),
             }
         )
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
         if self._bar.disable:
             print(line, file=sys.stderr, flush=True)
+        if self._curves:
+            speed = {"seconds_a_step": step_seconds, "waiting": waiting}
+            self._curves.add(report.phase.name, self._steps_before + progress.step, curves | speed)

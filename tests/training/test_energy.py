@@ -64,6 +64,20 @@ def test_adds_up_without_network_and_files(
     assert capfd.readouterr().err == ""
 
 
+def test_the_parts_since_the_last_reading_make_up_the_whole() -> None:
+    with EnergyMeter() as meter:
+        parts = []
+        for _ in range(3):
+            _busy(0.06)
+            parts.append(meter.since_last())
+        whole = meter.read()
+    assert whole.kwh
+    assert whole.co2_kg
+    assert sum(part.kwh or 0.0 for part in parts) == pytest.approx(whole.kwh)
+    assert sum(part.co2_kg or 0.0 for part in parts) == pytest.approx(whole.co2_kg)
+    assert all(part.kwh for part in parts)
+
+
 def test_a_country_has_a_grid_of_its_own() -> None:
     ratios = []
     for country in ("FRA", "POL"):
