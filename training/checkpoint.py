@@ -17,35 +17,42 @@ from supernet.manifest import Phase
 
 @dataclass(slots=True)
 class Progress:
-    """The next step to do, and what the run has cost so far in the phase at hand."""
+    """The next step to do, and what the phase at hand has cost so far: `seconds` in all, of which
+    `waiting` for images; `loss` is a moving average."""
 
     phase: int = 0
     step: int = 0
     images: int = 0
     macs: int = 0
     seconds: float = 0.0
+    waiting: float = 0.0
+    energy_kwh: float | None = None
+    co2_kg: float | None = None
     loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights, optimizer state, the teacher's weights once there is one, and the ledger."""
+    """Weights, optimizer state, the weights' moving averages, the teacher's weights once there is
+    one, and the ledger. `identity` is the run's: its recipe and what it started from."""
 
-    recipe_sha256: str
+    identity: str
     progress: Progress
     folded: bool
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
+    averages: list[Tensor]
     teacher: dict[str, Tensor]
     phases: tuple[Phase, ...]
 
     def write(self, path: Path) -> None:
         state = {
-            "recipe_sha256": self.recipe_sha256,
+            "identity": self.identity,
             "progress": asdict(self.progress),
             "folded": self.folded,
             "weights": self.weights,
             "optimizer": self.optimizer,
+            "averages": self.averages,
             "teacher": self.teacher,
             "phases": [phase.model_dump() for phase in self.phases],
         }
@@ -57,10 +64,10 @@ class Checkpoint:
 _KEYS = {field.name for field in fields(Checkpoint)}
 
 
-def read_checkpoint(path: Path, recipe_sha256: str) -> Checkpoint | None:
-    """The checkpoint of this recipe at `path`; None where there is none.
+def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
+    """The checkpoint of this run at `path`; None where there is none.
 
-    Raises `ValueError` where it cannot be read or belongs to another recipe.
+    Raises `ValueError` where it cannot be read or belongs to another run.
     """
     if not path.exists():
         return None
@@ -71,16 +78,18 @@ def read_checkpoint(path: Path, recipe_sha256: str) -> Checkpoint | None:
         raise ValueError(unreadable) from None
     if not isinstance(state, dict) or state.keys() != _KEYS:
         raise ValueError(unreadable)
-    if state["recipe_sha256"] != recipe_sha256:
+    if state["identity"] != identity:
         raise ValueError(
-            f"checkpoint {path}: belongs to another recipe; give another --out or remove it"
+            f"checkpoint {path}: belongs to another recipe or another start; give another --out or "
+            "remove it"
         )
     return Checkpoint(
-        recipe_sha256=recipe_sha256,
+        identity=identity,
         progress=Progress(**state["progress"]),
         folded=state["folded"],
         weights=state["weights"],
         optimizer=state["optimizer"],
+        averages=state["averages"],
         teacher=state["teacher"],
         phases=tuple(Phase(**phase) for phase in state["phases"]),
     )

@@ -1,25 +1,82 @@
-"""What a subnet is asked to match: the true labels, and the teacher's soft ones."""
+"""What a subnet is asked to match: the true labels, and a teacher's soft ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+ALPHAS = (-1.0, 1.0)
+CLIP = 5.0
 
-def distillation_loss(
-    logits: Tensor,
-    labels: Tensor,
-    teacher_logits: Tensor | None,
-    weight: float,
-    label_smoothing: float,
-) -> Tensor:
-    """Cross-entropy with the labels plus `weight` times that with the teacher, over 1 + weight.
+Divergence = Callable[[Tensor, Tensor], Tensor]
+"""(student's logits [B, classes], teacher's logits [B, classes]) → mean over the batch."""
 
-    Logits are [B, classes], labels [B]. This is Once-for-All's soft cross-entropy (Cai et al.,
-    ICLR 2020, section 3.4), scaled so that `weight` does not change the size of the gradient.
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A weighted mean of cross-entropy with the labels and divergence from a teacher.
+
+    Weights are scaled to sum to 1, so that they do not change the size of the gradient. With
+    both at 1 and soft cross-entropy this is Once-for-All's (Cai et al., ICLR 2020, section 3.4).
     """
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    if teacher_logits is None or weight == 0.0:
-        return loss
-    soft = F.cross_entropy(logits, teacher_logits.softmax(1))
-    return (loss + weight * soft) / (1.0 + weight)
+
+    label_smoothing: float
+    label_weight: float
+    distillation: float
+    divergence: Divergence
+
+    def __call__(self, logits: Tensor, labels: Tensor, soft: Tensor | None = None) -> Tensor:
+        """The loss of `logits` [B, classes]; only the labels [B] count without a teacher's
+        logits `soft` [B, classes]."""
+        if soft is None or self.distillation == 0.0:
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = self.distillation * self.divergence(logits, soft)
+        if self.label_weight:
+            hard = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            loss = loss + self.label_weight * hard
+        return loss / (self.label_weight + self.distillation)
+
+
+def soft_cross_entropy(logits: Tensor, soft: Tensor) -> Tensor:
+    return F.cross_entropy(logits, soft.softmax(1))
+
+
+def alpha_divergence(logits: Tensor, soft: Tensor) -> Tensor:
+    """AlphaNet's adaptive alpha-divergence (Wang et al., ICML 2021, equations 5 and 6).
+
+    For each image the larger of the divergences at both alphas: the negative one punishes
+    overestimating, the positive one underestimating the teacher's uncertainty. The gradient is
+    the clipped one of the paper; the value returned is what has that gradient, up to a constant.
+    """
+    student_log, teacher_log = logits.log_softmax(1), soft.log_softmax(1)
+    values, surrogates = zip(
+        *(_alpha_terms(student_log, teacher_log, alpha) for alpha in ALPHAS), strict=True
+    )
+    larger = torch.stack(values).argmax(0, keepdim=True)
+    return torch.stack(surrogates).gather(0, larger).mean()
+
+
+def _alpha_terms(student_log: Tensor, teacher_log: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """The divergence of each image [B], and a surrogate [B] with its clipped gradient.
+
+    D = E_q[f(p/q)] with f(t) = (t^a - 1) / (a (a - 1)), and f(t) = t log t at a = 1; its gradient
+    is -E_q[r(p/q) grad log q] with r(t) = t f'(t) - f(t).
+    """
+    q, ratio = student_log.detach().exp(), (teacher_log - student_log.detach()).exp()
+    if alpha == 1.0:
+        values, r = ratio * ratio.log(), ratio
+    else:
+        power = (ratio**alpha).clamp(max=CLIP)
+        base = 1.0 / (alpha * (alpha - 1.0))
+        values, r = (power - 1.0) * base, power / alpha + base
+    return (q * values).sum(1), -(q * r * student_log).sum(1)
+
+
+DIVERGENCES: dict[str, Divergence] = {
+    "cross-entropy": soft_cross_entropy,
+    "alpha": alpha_divergence,
+}

@@ -16,6 +16,11 @@ def python_random(seed: int, *place: str | int) -> random.Random:
     return random.Random("/".join(map(str, (seed, *place))))
 
 
+def draw_seed(seed: int, *place: str | int) -> int:
+    """A seed [0, 2^63) for one place of the run, to be handed to someone else."""
+    return python_random(seed, *place).getrandbits(63)
+
+
 def torch_generator(seed: int, *place: str | int) -> torch.Generator:
     """The same for tensors."""
-    return torch.Generator().manual_seed(python_random(seed, *place).getrandbits(63))
+    return torch.Generator().manual_seed(draw_seed(seed, *place))

@@ -6,17 +6,18 @@ import hashlib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from supernet.design_space import DesignSpace
 from supernet.presets import design_space
 from supernet.validation import first_error
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
 Pick = Literal["largest", "smallest", "random"]
-
-_CHANNELS_AND_CLASSES = {"fashion-mnist": (1, 10)}  # of the images, by data set
+START: Final = "start"
 
 
 class _Frozen(BaseModel):
@@ -27,100 +28,174 @@ class Phase(_Frozen):
     """One stretch of training with its own subnets and learning rate."""
 
     name: str
-    epochs: Annotated[float, Field(gt=0.0)]
+    epochs: Positive
     """Passes over the training images; may be a fraction."""
-    learning_rate: Annotated[float, Field(gt=0.0)]
-    """The peak, reached after `warmup` and then lowered to zero along a cosine."""
+    learning_rate: Positive
+    """The peak, reached after `warmup`."""
+    final_learning_rate: Annotated[float, Field(ge=0.0)] = 0.0
+    """Where `decay` ends; the next phase may go on from there, as if it were the same one."""
+    decay: Literal["cosine", "linear"] = "cosine"
     warmup: Fraction = 0.1
     """Share of the phase's steps in which the rate rises from zero."""
     subnets: tuple[Pick, ...] = Field(min_length=1)
     """What is trained in each step; the losses are summed."""
+    ramp: Fraction = 0.0
+    """Share of the phase's steps in which the loss of all but the first subnet grows from
+    nothing to its full weight."""
     micro_batches: Annotated[int, Field(ge=1)] = 1
     """Parts a batch is cut into, each normalised by its own statistics while the net has batch
-    norm; they run side by side."""
+    norm; their gradients are averaged. They run side by side on threads, and on processes under
+    torchrun; one thread runs them one after another, which is gradient accumulation."""
+    share_prefix: bool = False
+    """Run the units that a step's subnets begin with in common only once. The same gradients for
+    less work; keeps the whole step's activations in memory."""
+    design_space: str | None = None
+    """A space on the same skeleton for this phase; the recipe's by default."""
     depths: tuple[int, ...] = ()
     """Depths that 'random' chooses from; empty means all of the design space."""
+    kernels: tuple[int, ...] = ()
+    """The same for kernels, where they are free."""
+    expand_ratios: tuple[int, ...] = ()
+    """The same for expand ratios, where they are free."""
     distillation: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the teacher's soft labels beside the true labels' weight of 1."""
+    """Weight of the soft labels."""
+    label_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    """Weight of the true labels, for subnets that are taught; the sum of both is scaled to 1."""
+    distill_from: Literal["teacher", "first"] = "teacher"
+    """Who teaches: the recipe's teacher, or in each step its first subnet (in-place)."""
+    divergence: Literal["cross-entropy", "alpha"] = "cross-entropy"
+    """How far a subnet is from its teacher: soft cross-entropy, or AlphaNet's adaptive one."""
+    ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Decay a step of a moving average of the weights, which the phase leaves as its result."""
     normalization: Literal["batch", "piece-affine"] = "batch"
     """'piece-affine' makes this a fold phase: each piece keeps one affine of its own."""
     sort_channels: bool = False
     """Sort channels by importance before the phase, so that slicing keeps the best."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        named = f"phase {self.name!r}:"
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(f"{named} final_learning_rate: expected at most {self.learning_rate}")
+        if self.distill_from == "first" and self.subnets[0] != "largest":
+            raise ValueError(f"{named} subnets: the one that teaches in place is 'largest', first")
+        if not (self.distillation or self.label_weight):
+            raise ValueError(f"{named} distillation: with label_weight 0 nothing would be learnt")
+        return self
 
 
 class Recipe(_Frozen):
     """Everything that decides a training run besides the images themselves."""
 
     name: str
-    design_space: str
-    dataset: Literal["fashion-mnist"]
+    design_space: str | None = None
+    """A preset; a recipe without one starts from an artifact, on that artifact's space."""
+    dataset: Literal["fashion-mnist", "image-folder"] | None = None
+    """What the images must come as; by default whatever `--data` is found to be."""
     seed: int = 0
     batch_size: Annotated[int, Field(ge=2)]
     validation_images: Annotated[int, Field(ge=1)]
-    """Held out of the training images, evenly over the classes, for the catalog's accuracy."""
+    """Held out of the training images, evenly over the classes, for the catalog's accuracy,
+    where the data set has no such split of its own."""
     train_images: Annotated[int, Field(ge=1)] | None = None
     """Use only so many of the training images; all that are not held out by default."""
     evaluation_images: Annotated[int, Field(ge=1)] | None = None
     """Evaluate on only so many images of each held-out split; all by default."""
     profile: bool = True
     """Measure the latency of every subnet on this CPU at the end."""
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, Field(gt=0.0)], ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[Positive, ...] = ()
+    """Of the pixels in [0, 1], one a channel; empty means the starting artifact's."""
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0.0)] = 3e-5
     """On weights only, never on biases and normalisation."""
     label_smoothing: Fraction = 0.1
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    clip_norm: Positive | None = None
     """Largest gradient norm of a step; absent means no clipping."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of forward and backward; weights, gradients and optimizer stay in float32."""
+    compile: bool = False
+    """Compile the forward with torch.compile, a graph for each architecture met."""
     crop_padding: Annotated[int, Field(ge=0)] = 2
-    """Pixels of zero padding a random crop may shift into."""
+    """Pixels of zero padding a random crop may shift into (Fashion-MNIST)."""
+    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.08
+    """Smallest part of an image's area that a random crop takes (image folders)."""
+    colour_jitter: bool = False
+    """Change brightness and saturation at random (image folders)."""
+    unreadable_images: Literal["refuse", "skip"] = "refuse"
+    """What to do about a file that cannot be decoded (image folders)."""
     teacher: str | None = None
-    """The phase whose result teaches the phases after it."""
+    """The phase whose result teaches the phases after it; 'start': the artifact the run begins
+    with teaches, as it came."""
+    new_classifier: bool = False
+    """Begin with an untrained last layer for the classes of the images (with an artifact)."""
     checkpoint_steps: Annotated[int, Field(ge=1)] = 200
     phases: tuple[Phase, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        space = design_space(self.design_space)
+    def _phases_follow(self) -> Self:
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases: expected different names, got {names}")
-        if self.teacher is not None and self.teacher not in names:
+        starts = [START] if self.design_space is None else []
+        if self.teacher is not None and self.teacher not in names + starts:
             raise ValueError(f"teacher: expected one of the phases {names}, got {self.teacher!r}")
+        if self.new_classifier and self.teacher == START:
+            raise ValueError("new_classifier: the artifact cannot teach classes it does not know")
         for i, phase in enumerate(self.phases):
-            if not set(phase.depths) <= set(space.depths):
-                raise ValueError(f"phase {phase.name!r}: depths: expected some of {space.depths}")
-            taught = self.teacher in names[:i]
-            if phase.distillation and not taught:
+            wants_teacher = phase.distillation and phase.distill_from == "teacher"
+            if wants_teacher and self.teacher not in names[:i] + starts:
                 raise ValueError(f"phase {phase.name!r}: distillation: no teacher before it")
             if self.batch_size % phase.micro_batches:
                 raise ValueError(
                     f"phase {phase.name!r}: micro_batches: expected a divisor of the batch size "
                     f"{self.batch_size}, got {phase.micro_batches}"
                 )
+            if self.compile and phase.share_prefix:
+                raise ValueError(f"phase {phase.name!r}: share_prefix: cannot be compiled")
             folded_before = any(p.normalization == "piece-affine" for p in self.phases[:i])
             if folded_before and phase.normalization == "batch":
                 raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
         return self
 
     @model_validator(mode="after")
-    def _fits_the_images(self) -> Self:
-        skeleton = design_space(self.design_space).skeleton
-        channels, classes = _CHANNELS_AND_CLASSES[self.dataset]
-        if (skeleton.in_channels, skeleton.classes) != (channels, classes):
-            raise ValueError(
-                f"design_space {self.design_space!r}: expected one for the {channels} channel and "
-                f"{classes} classes of {self.dataset}"
-            )
-        for field in ("mean", "std"):
-            given = len(getattr(self, field))
-            if given != channels:
-                raise ValueError(f"{field}: expected {channels} value, got {given}")
+    def _fits_the_space(self) -> Self:
+        if self.design_space is not None:
+            self.check_space(design_space(self.design_space))
+            if not self.mean or not self.std:
+                raise ValueError("mean, std: expected a value for each channel of the images")
         return self
+
+    def check_space(self, space: DesignSpace) -> None:
+        """Raise `ValueError` where a phase asks for what is not in `space`, the run's own."""
+        for field in ("mean", "std"):
+            given, channels = len(getattr(self, field)), space.skeleton.in_channels
+            if given not in (0, channels):
+                raise ValueError(f"{field}: expected {channels} value(s), got {given}")
+        for phase in self.phases:
+            its = design_space(phase.design_space) if phase.design_space else space
+            classes = {"classes": space.skeleton.classes}  # of the images, not of the preset
+            if its.skeleton.model_copy(update=classes) != space.skeleton:
+                raise ValueError(
+                    f"phase {phase.name!r}: design_space {its.name!r} is on another skeleton than "
+                    f"{space.name!r}"
+                )
+            allowed = {size for sizes in its.kernels for size in sizes}
+            _check_among(phase, "depths", set(its.depths))
+            _check_among(phase, "kernels", allowed)
+            _check_among(phase, "expand_ratios", set(its.expand_ratios))
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+
+
+def _check_among(phase: Phase, field: str, allowed: set[int]) -> None:
+    given = getattr(phase, field)
+    if not set(given) <= allowed:
+        raise ValueError(
+            f"phase {phase.name!r}: {field}: expected some of {sorted(allowed)}, got {list(given)}"
+        )
 
 
 def shipped_recipes() -> list[str]:

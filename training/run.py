@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from supernet import artifact
-from supernet.artifact import Description
+from supernet.artifact import Artifact, Description
 from supernet.catalog import Catalog
-from supernet.latency import LatencyTable
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
-from supernet.normalization import PieceAffine
-from training.augment import Transform
-from training.calibrate import CALIBRATION_IMAGES, calibrate
-from training.data import Dataset, load_fashion_mnist
+from supernet.normalization import BatchNormalization
+from supernet.presets import design_space
+from training import ledger
+from training.calibrate import calibrate_from
+from training.data import Dataset
+from training.data_folder import open_data_folder
+from training.energy import EnergyMeter
 from training.evaluate import build_catalog
-from training.profile import processor, profile
-from training.randomness import torch_generator
+from training.file_source import FileLoading
+from training.processes import Processes, processes
+from training.profile import profile
 from training.recipe import Recipe
+from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track
+from training.start import Start, from_artifact, untrained
 from training.trainer import Trainer
-
-REFERENCE_CLASS = "reference-cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,112 +51,133 @@ class RunFolder:
         return self.path / "artifact"
 
 
-def run(recipe: Recipe, out: Path, data: Path | None, num_threads: int) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run is given besides its recipe. Only `start` and `subnet` decide its result.
+
+    `data` is the images' folder (None: look for Fashion-MNIST), `start` an artifact to begin
+    with, `subnet` the id of the one subnet of it to train, `num_workers` processes that load
+    image files, `country` where the electricity comes from.
+    """
+
+    data: Path | None = None
+    start: Path | None = None
+    subnet: str | None = None
+    device: torch.device = torch.device("cpu")
+    num_threads: int = 1
+    num_workers: int = 0
+    tensorboard: Path | None = None
+    country: str | None = None
+
+
+def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     """Train `recipe` into `out`, going on where an interrupted run stopped.
 
-    `data` is the data set's folder (None: look for it). Raises `ValueError` for bad input.
+    Returns what was written, in the first process; None in the others. Raises `ValueError` for
+    bad input.
     """
-    dataset = _dataset(recipe, data)
-    folder = RunFolder(out)
+    beginning = artifact.load(setting.start) if setting.start else None
+    preprocessing = _preprocessing(recipe, beginning)
+    dataset = _dataset(recipe, setting, preprocessing, beginning)
+    start = _start(recipe, setting.subnet, beginning, len(dataset.labels))
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe, dataset.train, folder.checkpoint, num_threads)
-    with RunReport(folder.log) as report:
-        trainer.run(report)
-    supernet = trainer.supernet.eval()
-    transform = Transform(Preprocessing(mean=recipe.mean, std=recipe.std))
-    if not isinstance(supernet.normalization, PieceAffine):
-        calibrate_all(supernet, dataset, transform, recipe.seed)
-    images = len(dataset.validation) + len(dataset.test)
-    with track("evaluate", images * len(supernet.space.resolutions)) as advance:
-        catalog = build_catalog(
-            supernet, dataset, transform, num_threads=num_threads, advance=advance
+    with processes(setting.device) as group, EnergyMeter(setting.country) as meter:
+        trainer = Trainer(
+            recipe,
+            start.supernet,
+            dataset.train,
+            RunFolder(out).checkpoint,
+            identity=start.identity,
+            teacher=start.teacher,
+            num_threads=setting.num_threads,
+            device=setting.device,
+            processes=group,
+            meter=meter,
         )
+        _train(trainer, RunFolder(out).log, setting.tensorboard, group)
+    if not group.is_first:
+        return None
+    supernet = trainer.supernet.cpu().eval()
     description = Description(
-        name=recipe.design_space,
-        preprocessing=transform.preprocessing,
+        name=start.name,
+        preprocessing=preprocessing,
         labels=dataset.labels,
-        catalog=catalog,
-        ledger=_ledger(recipe, trainer, dataset, num_threads),
+        catalog=_catalog(supernet, dataset, recipe.seed, setting.num_threads),
+        ledger=ledger.build(
+            recipe,
+            trainer.phases,
+            train_images=len(dataset.train),
+            validation_images=len(dataset.validation),
+            threads=setting.num_threads,
+            processes=group.count,
+            device=setting.device,
+            start=beginning and f"{beginning.manifest.name} {beginning.manifest.artifact_hash}",
+            energy_source=meter.read().source,
+        ),
     )
-    manifest = artifact.save(folder.artifact, supernet, description)
-    return _add_tables(folder.artifact, description) if recipe.profile else manifest
+    ledger.print_account(description.ledger, expected, console)
+    return _written(RunFolder(out).artifact, supernet, description, profiled=recipe.profile)
 
 
-def _dataset(recipe: Recipe, folder: Path | None) -> Dataset:
-    whole = load_fashion_mnist(folder, recipe.validation_images, recipe.train_images)
-    return replace(
-        whole,
-        validation=whole.validation.first(recipe.evaluation_images),
-        test=whole.test.first(recipe.evaluation_images),
+def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> Preprocessing:
+    """The recipe's own, or else that of the artifact it begins with."""
+    if beginning is None or recipe.mean:
+        return Preprocessing(mean=recipe.mean, std=recipe.std)
+    return beginning.manifest.preprocessing
+
+
+def _dataset(
+    recipe: Recipe, setting: Setting, preprocessing: Preprocessing, beginning: Artifact | None
+) -> Dataset:
+    if recipe.dataset == "image-folder" and setting.data is None:
+        raise ValueError(f"recipe {recipe.name}: give --data with a folder of images")
+    loading = FileLoading(
+        preprocessing,
+        min_scale=recipe.min_scale,
+        colour_jitter=recipe.colour_jitter,
+        unreadable=recipe.unreadable_images,
+        num_workers=setting.num_workers,
     )
-
-
-def calibrate_all(
-    supernet: Supernet,
-    dataset: Dataset,
-    transform: Transform,
-    seed: int,
-    images: int = CALIBRATION_IMAGES,
-) -> None:
-    """Statistics for every subnet at every resolution, from `images` training images."""
-    generator = torch_generator(seed, "calibrate")
-    count = min(images, len(dataset.train))
-    pixels = dataset.train.pixels[torch.randperm(len(dataset.train), generator=generator)[:count]]
-    archs = list(supernet.space.enumerate())
-    with track("calibrate", len(supernet.space.resolutions)) as advance:
-        for resolution in supernet.space.resolutions:
-            batches = [transform(part, resolution) for part in torch.split(pixels, 500)]
-            calibrate(supernet, batches, [a for a in archs if a.resolution == resolution])
-            advance(1)
-
-
-def reference_tables(measured: LatencyTable, catalog: Catalog) -> list[LatencyTable]:
-    """The measured table and two imagined slower classes, each with a default budget.
-
-    The budgets admit the last, the middle and an early subnet of the Pareto frontier, so that
-    the three classes are served by different subnets.
-    """
-    frontier = catalog.frontier(lambda entry: measured.latency_ms[entry.subnet])
-    times = [measured.latency_ms[entry.subnet] for entry in frontier]
-    early, middle, last = times[len(times) // 8], times[len(times) // 2], times[-1]
-    return [
-        measured.model_copy(update={"default_budget_ms": _rounded_up(last * 1.05)}),
-        measured.scaled(4, "simulated-4x-slower", _rounded_up(4 * middle)),
-        measured.scaled(16, "simulated-16x-slower", _rounded_up(16 * early)),
-    ]
-
-
-def _rounded_up(milliseconds: float) -> float:
-    return math.ceil(milliseconds * 100) / 100
-
-
-def _add_tables(folder: Path, description: Description) -> Manifest:
-    """Profile what was just written, then write it again with its tables."""
-    written = artifact.load(folder)
-    with track("profile", len(description.catalog)) as advance:
-        table = profile(written, REFERENCE_CLASS, num_threads=1, advance=advance)
-    tables = reference_tables(table, description.catalog)
-    return artifact.save(folder, written.supernet, description, tables)
-
-
-def _ledger(recipe: Recipe, trainer: Trainer, dataset: Dataset, num_threads: int) -> Ledger:
-    return Ledger(
-        recipe=recipe.name,
-        recipe_sha256=recipe.sha256,
-        code_version=_code_version(),
-        seed=recipe.seed,
-        hardware=processor(),
-        threads=num_threads,
-        torch_version=torch.__version__,
-        train_images=len(dataset.train),
+    known = None if beginning is None or recipe.new_classifier else beginning.manifest.labels
+    return open_data_folder(
+        setting.data,
+        loading,
         validation_images=recipe.validation_images,
-        phases=trainer.phases,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        train_images=recipe.train_images,
+        crop_padding=recipe.crop_padding,
+        labels=known,
     )
 
 
-def _code_version() -> str:
-    try:
-        return importlib.metadata.version("compofa")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, classes: int) -> Start:
+    if beginning is not None:
+        return from_artifact(beginning, recipe, subnet, classes)
+    return untrained(recipe, classes, subnet)
+
+
+def _train(trainer: Trainer, log: Path, tensorboard: Path | None, group: Processes) -> None:
+    if not group.is_first:
+        trainer.run(lambda _: None)
+        return
+    with RunReport(log, tensorboard) as report:
+        trainer.run(report)
+
+
+def _catalog(supernet: Supernet, dataset: Dataset, seed: int, num_threads: int) -> Catalog:
+    """Accuracies of all that the catalog lists, measured after statistics where it takes them."""
+    if isinstance(supernet.normalization, BatchNormalization):
+        calibrate_from(supernet, dataset.train, seed)
+    return build_catalog(supernet, dataset, num_threads=num_threads)
+
+
+def _written(
+    folder: Path, supernet: Supernet, description: Description, *, profiled: bool
+) -> Manifest:
+    """The artifact, with the latency tables of this machine where they are asked for."""
+    manifest = artifact.save(folder, supernet, description)
+    if not profiled:
+        return manifest
+    with track("profile", len(description.catalog)) as advance:
+        table = profile(artifact.load(folder), REFERENCE_CLASS, num_threads=1, advance=advance)
+    tables = reference_tables(table, description.catalog)
+    return artifact.save(folder, supernet, description, tables)

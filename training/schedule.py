@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
-from training.randomness import python_random, torch_generator
+from training.data import BatchPlan
+from training.randomness import draw_seed, python_random, torch_generator
 from training.recipe import Phase, Recipe
+
+CALIBRATION_BATCHES = 24
+CALIBRATION_BATCH_SIZE = 256
 
 
 def steps_per_epoch(recipe: Recipe, train_images: int) -> int:
@@ -23,12 +29,19 @@ def phase_steps(recipe: Recipe, phase: Phase, train_images: int) -> int:
 
 
 def learning_rate(phase: Phase, step: int, steps: int) -> float:
-    """Linear warm-up to the peak, then a cosine to zero."""
+    """Linear warm-up to the peak, then down to the phase's final rate."""
     position = (step + 0.5) / steps
     if position < phase.warmup:
         return phase.learning_rate * position / phase.warmup
     along = (position - phase.warmup) / (1.0 - phase.warmup)
-    return phase.learning_rate * 0.5 * (1.0 + math.cos(math.pi * along))
+    left = 1.0 - along if phase.decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * along))
+    return phase.final_learning_rate + (phase.learning_rate - phase.final_learning_rate) * left
+
+
+def loss_weights(phase: Phase, step: int, steps: int) -> list[float]:
+    """The weight of each subnet's loss: 1, but less at first for all after the first."""
+    rising = (step + 0.5) / (phase.ramp * steps) if phase.ramp else 1.0
+    return [1.0] + [min(1.0, rising)] * (len(phase.subnets) - 1)
 
 
 def sampled_subnets(
@@ -37,11 +50,17 @@ def sampled_subnets(
     """The subnets to train at a step, all at one resolution drawn for the step."""
     rng = python_random(recipe.seed, phase.name, step)
     resolution = rng.choice(space.resolutions)
-    depths = phase.depths or space.depths
     archs = []
     for pick in phase.subnets:
         if pick == "random":
-            archs.append(space.sample(rng, depths=depths, resolution=resolution))
+            arch = space.sample(
+                rng,
+                depths=phase.depths or None,
+                kernels=phase.kernels or None,
+                expand_ratios=phase.expand_ratios or None,
+                resolution=resolution,
+            )
+            archs.append(arch)
         else:
             archs.append(getattr(space, pick).at(resolution))
     return archs
@@ -50,6 +69,39 @@ def sampled_subnets(
 def batch_indices(recipe: Recipe, phase: Phase, step: int, train_images: int) -> Tensor:
     """Indices [batch_size] of a step's images: each epoch has an order of its own."""
     epoch, within = divmod(step, steps_per_epoch(recipe, train_images))
-    generator = torch_generator(recipe.seed, phase.name, "order", epoch)
-    order = torch.randperm(train_images, generator=generator)
+    order = _order(recipe.seed, phase.name, epoch, train_images)
     return order[within * recipe.batch_size : (within + 1) * recipe.batch_size]
+
+
+@functools.lru_cache(maxsize=2)  # of a million images it would otherwise cost more than the step
+def _order(seed: int, phase: str, epoch: int, train_images: int) -> Tensor:
+    generator = torch_generator(seed, phase, "order", epoch)
+    return torch.randperm(train_images, generator=generator)
+
+
+def batch_plans(
+    recipe: Recipe, phase: Phase, step: int, resolution: int, train_images: int
+) -> list[BatchPlan]:
+    """A step's batch as its micro-batches, each augmented by a seed of its own, so that it does
+    not matter which process loads it."""
+    indices = batch_indices(recipe, phase, step, train_images)
+    return [
+        BatchPlan(part, resolution, draw_seed(recipe.seed, phase.name, "augment", step, i))
+        for i, part in enumerate(indices.chunk(phase.micro_batches))
+    ]
+
+
+def calibration_plans(
+    recipe: Recipe, phase: Phase, resolutions: Sequence[int], train_images: int
+) -> list[BatchPlan]:
+    """Augmented images, the same at each start of the phase, to measure statistics on."""
+    generator = torch_generator(recipe.seed, phase.name, "calibration")
+    size = min(CALIBRATION_BATCH_SIZE, train_images)
+    return [
+        BatchPlan(
+            torch.randint(train_images, (size,), generator=generator),
+            resolutions[i % len(resolutions)],
+            draw_seed(recipe.seed, phase.name, "calibration", i),
+        )
+        for i in range(CALIBRATION_BATCHES)
+    ]

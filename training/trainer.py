@@ -5,205 +5,238 @@ Knows nothing of evaluation, artifacts or the command line.
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from supernet import manifest
 from supernet.architecture import Architecture
-from supernet.complexity import complexity
+from supernet.design_space import DesignSpace
 from supernet.importance import sort_channels
 from supernet.layers import channels_last
-from supernet.manifest import Preprocessing
 from supernet.model import Supernet
-from supernet.normalization import PieceAffine
+from supernet.normalization import BatchNormalization, PieceAffine
 from supernet.presets import design_space
 from training import schedule
-from training.augment import Transform, crop_and_flip
+from training.averaging import MovingAverage
 from training.calibrate import average_affines
 from training.checkpoint import Checkpoint, Progress, read_checkpoint
-from training.data import Images
-from training.distillation import distillation_loss
-from training.randomness import python_random, torch_generator
+from training.cost import step_macs
+from training.data import Batch, BatchPlan, ImageSource
+from training.energy import EnergyMeter
+from training.optimizer import new_optimizer, trained_parameters
+from training.processes import Processes
+from training.randomness import python_random
 from training.recipe import Phase, Recipe
-
-CALIBRATION_BATCHES = 24
-CALIBRATION_BATCH_SIZE = 256
+from training.step import Forward, Gradients, Step, loss_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """One subnet on one micro-batch: images [B, C, R, R], labels [B], teacher's logits."""
+class StepReport:
+    """What a step tells whoever watches: `accuracy` [0, 1] is the first subnet's on the batch,
+    `loss` is averaged over the last steps, `gradient_norm` is before clipping."""
 
-    arch: Architecture
-    x: Tensor
-    labels: Tensor
-    soft: Tensor | None
-    distillation: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A task's loss, accuracy and gradients, one a trained parameter (None: not touched)."""
-
-    loss: float
+    phase: Phase
+    progress: Progress
+    steps: int
     accuracy: float
-    gradients: tuple[Tensor | None, ...]
+    learning_rate: float
 
 
-Report = Callable[[Phase, Progress, int, float], None]
-"""Called after each step with the phase, the progress, the phase's steps, and the accuracy
-[0, 1] of the step's first subnet on its batch."""
+Report = Callable[[StepReport], None]
 
 
 class Trainer:
     """One run: the supernet, the optimizer, the teacher, and how far it has come.
 
-    `checkpoint` is the file to continue from where it exists and to write to. The same recipe
-    and images give the same weights whether or not the run was interrupted.
+    `start` is the untrained or imported net, `teacher` one that is there from the beginning.
+    `checkpoint` is the file to go on from where it exists, and to write to; `identity` tells the
+    run from others that may have left a file there. The same recipe, start and images give the
+    same weights whether or not the run was interrupted.
 
-    The subnets and micro-batches of a step run side by side on `num_threads` threads, each
-    with one of torch's own: no barriers inside the small layers, which is faster than sharing
-    every layer, and possible because the forward is stateless.
+    The micro-batches of a step run side by side on `num_threads` threads, each with one of
+    torch's own: no barriers inside the small layers, which is faster than sharing every layer,
+    and possible because the forward is stateless.
     """
 
     def __init__(
-        self, recipe: Recipe, images: Images, checkpoint: Path, num_threads: int = 1
+        self,
+        recipe: Recipe,
+        start: Supernet,
+        images: ImageSource,
+        checkpoint: Path,
+        *,
+        identity: str = "",
+        teacher: Supernet | None = None,
+        num_threads: int = 1,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+        meter: EnergyMeter | None = None,
     ) -> None:
         torch.set_num_threads(1)
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="subnet")
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="micro-batch")
         self.recipe, self.images, self.path = recipe, images, checkpoint
-        self.space = design_space(recipe.design_space)
-        self.transform = Transform(Preprocessing(mean=recipe.mean, std=recipe.std))
+        self.device, self.processes = device or torch.device("cpu"), processes or Processes()
+        self._meter = meter
+        self.identity = identity or recipe.sha256
+        self.space = start.space
         self.progress = Progress()
         self.phases: tuple[manifest.Phase, ...] = ()
-        self.teacher: Supernet | None = None
-        with torch.random.fork_rng():
-            torch.manual_seed(python_random(recipe.seed, "weights").getrandbits(63))
-            self.supernet = channels_last(Supernet(self.space))
+        self.teacher = teacher and teacher.to(self.device).requires_grad_(False)
+        self.supernet = channels_last(start).to(self.device)
         self._restore()
 
     def run(self, report: Report) -> None:
         """Train through all phases that are left."""
         while self.progress.phase < len(self.recipe.phases):
             phase = self.recipe.phases[self.progress.phase]
+            self.supernet.space = self._space_of(phase)
             if self.progress.step == 0:
                 self._begin(phase)
             self._run_phase(phase, report)
             self._finish(phase)
+        self.supernet.space = self.space
+
+    def _space_of(self, phase: Phase) -> DesignSpace:
+        if phase.design_space is None:
+            return self.space
+        skeleton = self.space.skeleton
+        return design_space(phase.design_space).model_copy(update={"skeleton": skeleton})
 
     def _begin(self, phase: Phase) -> None:
+        """Bring the net into the state that the phase begins with."""
+        folded = isinstance(self.supernet.normalization, PieceAffine)
         if phase.sort_channels:
             sort_channels(self.supernet)
-        folded = isinstance(self.supernet.normalization, PieceAffine)
         if phase.normalization == "piece-affine" and not folded:
             rng = python_random(self.recipe.seed, phase.name, "subnets")
             average_affines(self.supernet, self._calibration_batches(phase), rng)
-        self.optimizer = self._new_optimizer()
+        elif phase.normalization == "batch" and folded:
+            raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
+        elif phase.normalization == "batch":
+            self.supernet.normalization = BatchNormalization()
+        self._prepare(phase)
+
+    def _prepare(self, phase: Phase) -> None:
+        """What lives as long as a phase: parameters, optimizer, average, and how a step goes."""
+        self._parameters = trained_parameters(self.supernet)
+        self.optimizer = new_optimizer(self.recipe, self._parameters)
+        self.average = MovingAverage(self._parameters, phase.ema) if phase.ema else None
+        taught = phase.distillation and phase.distill_from == "teacher"
+        self._current = Step(
+            supernet=self.supernet,
+            parameters=self._parameters,
+            forward=self._forward(),
+            teach=self._teach if taught else None,
+            phase=phase,
+            loss=loss_of(self.recipe, phase),
+            autocast=self._autocast,
+        )
+
+    def _forward(self) -> Forward:
+        if not self.recipe.compile:
+            return self.supernet.run_path
+        compiled: Forward = torch.compile(self.supernet.run_path, dynamic=False)
+        return compiled
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        reduced = self.recipe.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
     def _run_phase(self, phase: Phase, report: Report) -> None:
         steps = schedule.phase_steps(self.recipe, phase, len(self.images))
-        while self.progress.step < steps:
-            started = time.perf_counter()
-            accuracy = self._step(phase, steps)
-            self.progress.step += 1
-            self.progress.seconds += time.perf_counter() - started
-            report(phase, self.progress, steps, accuracy)
-            if self.progress.step % self.recipe.checkpoint_steps == 0:
-                self._write()
+        stream = self.images.batches(self._plans(phase, steps))
+        try:
+            while self.progress.step < steps:
+                started = time.perf_counter()
+                batches = self._own_batches(phase, stream)
+                self.progress.waiting += time.perf_counter() - started
+                accuracy = self._step(phase, steps, batches)
+                self.progress.step += 1
+                self.progress.seconds += time.perf_counter() - started
+                rate = self.optimizer.param_groups[0]["lr"]
+                report(StepReport(phase, self.progress, steps, accuracy, rate))
+                if self.progress.step % self.recipe.checkpoint_steps == 0:
+                    self._count_energy()
+                    self._write()
+        finally:
+            if isinstance(stream, Generator):
+                stream.close()  # ends its workers
 
-    def _finish(self, phase: Phase) -> None:
-        entry = manifest.Phase(
-            name=phase.name,
-            epochs=phase.epochs,
-            images=self.progress.images,
-            macs=self.progress.macs,
-            hours=round(self.progress.seconds / 3600, 4),
-            train_loss=round(self.progress.loss, 4),
-        )
-        self.phases += (entry,)
-        if phase.name == self.recipe.teacher:
-            self.teacher = self._copy_of_supernet(self.supernet.state_dict())
-        self.progress = Progress(phase=self.progress.phase + 1)
-        self._write()
+    def _plans(self, phase: Phase, steps: int) -> Iterator[BatchPlan]:
+        """This process's micro-batches of the steps that are left."""
+        for step in range(self.progress.step, steps):
+            resolution = self._archs(phase, step)[0].resolution
+            plans = schedule.batch_plans(self.recipe, phase, step, resolution, len(self.images))
+            yield from self.processes.own(plans)
 
-    def _step(self, phase: Phase, steps: int) -> float:
+    def _archs(self, phase: Phase, step: int) -> list[Architecture]:
+        return schedule.sampled_subnets(self.recipe, phase, self.supernet.space, step)
+
+    def _own_batches(self, phase: Phase, stream: Iterator[Batch]) -> list[Batch]:
+        count = phase.micro_batches // self.processes.count
+        return [
+            Batch(b.x.to(self.device), b.labels.to(self.device))
+            for b in itertools.islice(stream, count)
+        ]
+
+    def _step(self, phase: Phase, steps: int, batches: list[Batch]) -> float:
         """One batch through the step's subnets; returns the first one's accuracy on it."""
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.learning_rate(phase, step, steps)
-        archs = schedule.sampled_subnets(self.recipe, phase, self.space, step)
-        work = self._work(phase, archs, *self._batch(phase, step, archs[0].resolution))
-        done = list(self._pool.map(self._gradients, work))
-        loss = sum(task.loss for task in done) / len(done)
+        archs = self._archs(phase, step)
+        weights = schedule.loss_weights(phase, step, steps)
+        done = list(self._pool.map(lambda b: self._current.gradients(b, archs, weights), batches))
+        figures = [[d.loss for d in done], [d.accuracy for d in done]]
+        (totals,) = self.processes.summed([torch.tensor(figures, dtype=torch.float64).sum(1)])
+        assert totals is not None
+        loss, accuracy = (totals / phase.micro_batches).tolist()
         self._check_finite(phase, loss)
-        self._update([task.gradients for task in done], phase.micro_batches)
+        self._update(done, phase.micro_batches)
+        if self.average:
+            self.average.update(step)
         self.progress.images += self.recipe.batch_size
-        self.progress.macs += sum(self._cost(phase, arch) for arch in archs)
+        self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
         self.progress.loss += (0.02 if step else 1.0) * (loss - self.progress.loss)
-        return sum(task.accuracy for task in done[: phase.micro_batches]) / phase.micro_batches
-
-    def _work(
-        self, phase: Phase, archs: list[Architecture], x: Tensor, labels: Tensor
-    ) -> list[_Task]:
-        """Every subnet on every micro-batch, with the teacher's logits where it teaches."""
-        parts = list(
-            zip(x.chunk(phase.micro_batches), labels.chunk(phase.micro_batches), strict=True)
-        )
-        taught = self.teacher is not None and phase.distillation > 0.0
-        soft = list(self._pool.map(self._teach, (x for x, _ in parts))) if taught else None
-        return [
-            _Task(arch, x, labels, soft[i] if soft else None, phase.distillation)
-            for arch in archs
-            for i, (x, labels) in enumerate(parts)
-        ]
-
-    def _gradients(self, task: _Task) -> _Done:
-        """Forward and backward of one subnet on one micro-batch, touching nothing shared."""
-        logits = self.supernet(task.x, task.arch)
-        loss = distillation_loss(
-            logits, task.labels, task.soft, task.distillation, self.recipe.label_smoothing
-        )
-        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        accuracy = (logits.argmax(1) == task.labels).float().mean().item()
-        return _Done(loss.item(), accuracy, gradients)
+        return float(accuracy)
 
     @torch.no_grad()
-    def _update(self, gradients: list[tuple[Tensor | None, ...]], micro_batches: int) -> None:
-        """Sum over subnets, average over micro-batches, in a fixed order; then step."""
-        for parameter, *parts in zip(self._parameters, *gradients, strict=True):
-            present = [part for part in parts if part is not None]
-            parameter.grad = sum(present[1:], present[0]) / micro_batches if present else None
+    def _update(self, parts: Sequence[Gradients], micro_batches: int) -> None:
+        """Sum over micro-batches in a fixed order, then over processes; average; step."""
+        sums = []
+        for gradients in zip(*(part.values for part in parts), strict=True):
+            present = [gradient for gradient in gradients if gradient is not None]
+            sums.append(sum(present[1:], present[0]) if present else None)
+        for parameter, total in zip(self._parameters, self.processes.summed(sums), strict=True):
+            parameter.grad = None if total is None else total / micro_batches
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_norm)
         self.optimizer.step()
 
-    @torch.no_grad()
     def _teach(self, x: Tensor) -> Tensor:
         assert self.teacher is not None
-        return self.teacher(x, self.space.largest.at(x.shape[-1]))  # type: ignore[no-any-return]
+        return self.teacher(x, self.teacher.space.largest.at(x.shape[-1]))  # type: ignore[no-any-return]
 
-    def _cost(self, phase: Phase, arch: Architecture) -> int:
-        """MACs of a batch: forward 1, backward 2; the teacher's forward shared by the subnets."""
-        macs = 3 * complexity(self.space, arch).macs
-        if phase.distillation:
-            largest = self.space.largest.at(arch.resolution)
-            macs += complexity(self.space, largest).macs // len(phase.subnets)
-        return macs * self.recipe.batch_size
-
-    def _batch(self, phase: Phase, step: int, resolution: int) -> tuple[Tensor, Tensor]:
-        indices = schedule.batch_indices(self.recipe, phase, step, len(self.images))
-        batch = self.images.take(indices)
-        generator = torch_generator(self.recipe.seed, phase.name, "crop", step)
-        pixels = crop_and_flip(batch.pixels, self.recipe.crop_padding, generator)
-        return self.transform(pixels, resolution), batch.labels
+    def _image_macs(self, phase: Phase, archs: Sequence[Architecture]) -> int:
+        """Training MACs of one image through a step."""
+        space = self.teacher.space if self.teacher and self._current.teach else None
+        return step_macs(
+            self.supernet.space,
+            archs,
+            teacher=space and space.largest.at(archs[0].resolution),
+            teacher_space=space,
+            share_prefix=phase.share_prefix,
+        )
 
     def _check_finite(self, phase: Phase, loss: float) -> None:
         if not math.isfinite(loss):
@@ -212,63 +245,84 @@ class Trainer:
                 f"learning_rate {phase.learning_rate} may be too high"
             )
 
-    def _calibration_batches(self, phase: Phase) -> list[Tensor]:
-        generator = torch_generator(self.recipe.seed, phase.name, "calibration")
-        size = min(CALIBRATION_BATCH_SIZE, len(self.images))
-        batches = []
-        for i in range(CALIBRATION_BATCHES):
-            indices = torch.randint(len(self.images), (size,), generator=generator)
-            pixels = crop_and_flip(
-                self.images.take(indices).pixels, self.recipe.crop_padding, generator
-            )
-            resolution = self.space.resolutions[i % len(self.space.resolutions)]
-            batches.append(self.transform(pixels, resolution))
-        return batches
+    def _calibration_batches(self, phase: Phase) -> Iterator[Tensor]:
+        resolutions, count = self.supernet.space.resolutions, len(self.images)
+        plans = schedule.calibration_plans(self.recipe, phase, resolutions, count)
+        return (batch.x.to(self.device) for batch in self.images.batches(plans))
 
-    def _new_optimizer(self) -> torch.optim.SGD:
-        """SGD with Nesterov momentum; weight decay on convolutions and the classifier only."""
-        self._parameters = [
-            p for name, p in self.supernet.named_parameters() if self._is_trained(name)
-        ]
-        weights = [p for p in self._parameters if p.ndim > 1]
-        others = [p for p in self._parameters if p.ndim == 1]
-        groups: list[dict[str, Any]] = [
-            {"params": weights, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return torch.optim.SGD(groups, lr=0.0, momentum=self.recipe.momentum, nesterov=True)
+    def _finish(self, phase: Phase) -> None:
+        if self.average:
+            self.average.put_in_place()
+        self._count_energy()
+        self.phases += (self._account(phase),)
+        if phase.name == self.recipe.teacher:
+            self.teacher = self._copy_of_supernet()
+        self.progress = Progress(phase=self.progress.phase + 1)
+        self._write()
 
-    def _is_trained(self, name: str) -> bool:
-        """A folded net's shared BN scale and shift have no part in its output any more."""
-        folded = isinstance(self.supernet.normalization, PieceAffine)
-        return not (folded and name.endswith((".gamma", ".beta")))
+    def _account(self, phase: Phase) -> manifest.Phase:
+        return manifest.Phase(
+            name=phase.name,
+            epochs=phase.epochs,
+            images=self.progress.images,
+            macs=self.progress.macs,
+            hours=round(self.progress.seconds / 3600, 4),
+            waiting_hours=round(self.progress.waiting / 3600, 4),
+            energy_kwh=self.progress.energy_kwh,
+            co2_kg=self.progress.co2_kg,
+            train_loss=round(self.progress.loss, 4),
+        )
 
-    def _copy_of_supernet(self, weights: dict[str, Tensor]) -> Supernet:
-        copy = channels_last(Supernet(self.space))
-        copy.load_state_dict(weights)
-        return copy.requires_grad_(False)
+    def _count_energy(self) -> None:
+        taken, progress = self._meter.since_last() if self._meter else None, self.progress
+        if taken and taken.kwh is not None and taken.co2_kg is not None:
+            progress.energy_kwh = (progress.energy_kwh or 0.0) + taken.kwh
+            progress.co2_kg = (progress.co2_kg or 0.0) + taken.co2_kg
+
+    def _copy_of_supernet(self) -> Supernet:
+        return copy.deepcopy(self.supernet).requires_grad_(False)
 
     def _write(self) -> None:
+        if not self.processes.is_first:
+            return
+        between = self.progress.step == 0
         Checkpoint(
-            recipe_sha256=self.recipe.sha256,
+            identity=self.identity,
             progress=self.progress,
             folded=isinstance(self.supernet.normalization, PieceAffine),
             weights=self.supernet.state_dict(),
-            optimizer=self.optimizer.state_dict() if self.progress.step else {},
-            teacher=self.teacher.state_dict() if self.teacher else {},
+            optimizer={} if between else self.optimizer.state_dict(),
+            averages=self.average.values if self.average and not between else [],
+            teacher=self._trained_teacher(),
             phases=self.phases,
         ).write(self.path)
 
+    def _trained_teacher(self) -> dict[str, Tensor]:
+        """The weights of a teacher that is one of the phases' results."""
+        named = {phase.name for phase in self.recipe.phases}
+        known = self.teacher is not None and self.recipe.teacher in named
+        return self.teacher.state_dict() if known and self.teacher else {}
+
     def _restore(self) -> None:
-        saved = read_checkpoint(self.path, self.recipe.sha256)
+        saved = read_checkpoint(self.path, self.identity)
         if saved is None:
             return
         self.progress, self.phases = saved.progress, saved.phases
-        if saved.folded:
-            self.supernet.normalization = PieceAffine.from_state(saved.weights)
-        self.supernet.load_state_dict(saved.weights)
+        _load(self.supernet, saved.weights)
         if saved.teacher:
-            self.teacher = self._copy_of_supernet(saved.teacher)
-        self.optimizer = self._new_optimizer()
-        if saved.optimizer:
+            (phase,) = (p for p in self.recipe.phases if p.name == self.recipe.teacher)
+            self.teacher = channels_last(Supernet(self._space_of(phase))).to(self.device)
+            _load(self.teacher, saved.teacher)
+            self.teacher.requires_grad_(False)
+        if self.progress.step:
+            self._prepare(self.recipe.phases[self.progress.phase])
             self.optimizer.load_state_dict(saved.optimizer)
+            if self.average:
+                self.average.values = [value.to(self.device) for value in saved.averages]
+
+
+def _load(supernet: Supernet, weights: dict[str, Tensor]) -> None:
+    """Weights and, for a folded net, the affines that come with them."""
+    norm = PieceAffine.from_state(weights)
+    supernet.normalization = norm if norm.values else BatchNormalization()
+    supernet.to(next(iter(supernet.parameters())).device).load_state_dict(weights)

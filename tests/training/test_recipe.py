@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,40 @@ def test_shipped_recipe_is_the_papers_schedule() -> None:
     assert all(phase_steps(recipe, phase, 55_000) > 0 for phase in recipe.phases)
 
 
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_valid_and_is_called_like_its_file(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    assert all(phase_steps(recipe, phase, 55_000) > 0 for phase in recipe.phases)
+
+
+@pytest.mark.parametrize("size", ["", "imagenet-"])
+def test_the_rivals_share_teacher_and_epochs_as_published(size: str) -> None:
+    ofa, compofa, elastic = (
+        read_recipe(size + name) for name in ("ofa", "compofa", "compofa-elastic")
+    )
+    assert [p.name for p in ofa.phases] == [
+        "teacher", "kernel", "depth-1", "depth-2", "expand-1", "expand-2"
+    ]  # fmt: skip
+    assert [len(p.subnets) for p in ofa.phases] == [1, 1, 2, 2, 4, 4]
+    assert compofa.phases[1:3] == elastic.phases[1:3]
+    long, short = ofa.phases[-1].epochs, ofa.phases[-2].epochs
+    for phase in (*ofa.phases[1:], *compofa.phases[1:3]):
+        assert phase.epochs == (short if phase.name.endswith("-1") else long)
+    assert ofa.phases[0].epochs == compofa.phases[0].epochs == elastic.phases[0].epochs
+    if size:
+        assert (ofa.phases[0].epochs, long, short) == (180, 125, 25)
+
+
+@pytest.mark.parametrize("name", ["fast", "imagenet-fast"])
+def test_fast_is_one_stage_without_a_teacher_and_one_line_of_rates(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe.teacher is None
+    for before, after in itertools.pairwise(recipe.phases):
+        assert after.learning_rate == before.final_learning_rate
+        assert after.warmup == 0.0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -32,10 +67,13 @@ def test_shipped_recipe_is_the_papers_schedule() -> None:
         ("design_space = 'resnet'", "expected one of imagenet-mbv3"),
         ("teacher = 'nobody'", "teacher: expected one of the phases"),
         ("batch_size = ", "not TOML"),
-        ("mean = [0.2, 0.3]", "mean: expected 1 value, got 2"),
+        ("mean = [0.2, 0.3]", r"mean: expected 1 value\(s\), got 2"),
+        ("mean = []", "mean, std: expected a value for each channel"),
+        ("new_classifier = 3", "new_classifier"),
         ("mean = [nan]", "mean.0"),
         ("clip_norm = inf", "clip_norm"),
-        ("design_space = 'imagenet-mbv3'", "1 channel and 10 classes"),
+        ("design_space = 'imagenet-mbv3'", r"mean: expected 3 value\(s\), got 1"),
+        ("compile = 'fast'", "compile"),
     ],
 )
 def test_bad_recipe_is_one_line_naming_the_field(tmp_path: Path, line: str, message: str) -> None:
@@ -50,7 +88,7 @@ def test_bad_recipe_is_one_line_naming_the_field(tmp_path: Path, line: str, mess
 
 
 def test_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"No such file.*shipped recipes: fashion-mnist"):
+    with pytest.raises(ValueError, match=r"No such file.*shipped recipes: .*fashion-mnist"):
         read_recipe(str(tmp_path / "none.toml"))
     with pytest.raises(ValueError, match="Is a directory"):
         read_recipe(str(tmp_path))
@@ -66,6 +104,17 @@ def test_phases_that_cannot_follow_each_other_are_refused(make_recipe: object) -
         make_recipe(phases=(fold, teacher))
     with pytest.raises(ValidationError, match="a divisor of the batch size 21"):
         make_recipe(batch_size=21)
+    in_place = {"distill_from": "first", "subnets": ("random", "largest")}
+    with pytest.raises(ValidationError, match="'largest', first"):
+        make_recipe(phases=(teacher.model_dump() | in_place,))
+    with pytest.raises(ValidationError, match="final_learning_rate: expected at most"):
+        make_recipe(phases=(teacher.model_dump() | {"final_learning_rate": 9.0},))
+    with pytest.raises(ValidationError, match="nothing would be learnt"):
+        make_recipe(phases=(teacher.model_dump() | {"label_weight": 0.0},))
+    with pytest.raises(ValidationError, match=r"kernels: expected some of \[3, 5\], got \[7\]"):
+        make_recipe(phases=(teacher.model_copy(update={"kernels": (7,)}),))
+    with pytest.raises(ValidationError, match="on another skeleton"):
+        make_recipe(phases=(teacher.model_copy(update={"design_space": "fashion-mnist-mbv3"}),))
     with pytest.raises(ValidationError, match="different names"):
         make_recipe(phases=(teacher, teacher))
 

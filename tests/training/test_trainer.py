@@ -5,17 +5,61 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from supernet import presets
+from supernet.design_space import DesignSpace
+from supernet.manifest import Preprocessing
 from supernet.normalization import PieceAffine
-from training.data import Images
+from training.augment import Transform
+from training.data import BatchPlan, ImageSource
+from training.memory import Images, MemorySource
 from training.recipe import Recipe
+from training.start import untrained
 from training.trainer import Trainer
 
 MakeRecipe = Callable[..., Recipe]
+
+SINGLE_STAGE: dict[str, Any] = {
+    "teacher": None,
+    "phases": (
+        {
+            "name": "grow",
+            "epochs": 0.4,
+            "learning_rate": 0.1,
+            "final_learning_rate": 0.05,
+            "subnets": ("largest",),
+        },
+        {
+            "name": "shrink",
+            "epochs": 0.7,
+            "learning_rate": 0.05,
+            "decay": "linear",
+            "warmup": 0.0,
+            "micro_batches": 2,
+            "subnets": ("largest", "smallest", "random"),
+            "ramp": 0.5,
+            "share_prefix": True,
+            "distillation": 1.0,
+            "label_weight": 0.0,
+            "distill_from": "first",
+            "divergence": "alpha",
+            "ema": 0.9,
+        },
+        {
+            "name": "fold",
+            "epochs": 0.4,
+            "learning_rate": 0.005,
+            "subnets": ("largest", "random"),
+            "normalization": "piece-affine",
+            "ema": 0.8,
+        },
+    ),
+}
 
 
 def _silent(*_: object) -> None:
@@ -26,8 +70,17 @@ class _CutError(Exception):
     """Stands for a kill."""
 
 
+def _new(recipe: Recipe, images: Images, path: Path, num_threads: int = 1) -> Trainer:
+    start = untrained(recipe, classes=10)
+    return Trainer(recipe, start.supernet, _source(images), path, num_threads=num_threads)
+
+
+def _source(images: Images) -> ImageSource:
+    return MemorySource(images, Transform(Preprocessing(mean=(0.2,), std=(0.3,))))
+
+
 def _trained(recipe: Recipe, images: Images, path: Path, num_threads: int = 1) -> Trainer:
-    trainer = Trainer(recipe, images, path, num_threads)
+    trainer = _new(recipe, images, path, num_threads)
     trainer.run(_silent)
     return trainer
 
@@ -39,10 +92,12 @@ def _assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("cut_after", [2, 5, 8, 14])
+@pytest.mark.parametrize("single_stage", [False, True])
 def test_resumed_run_ends_bit_for_bit_the_same(
-    make_recipe: MakeRecipe, images: Images, tmp_path: Path, cut_after: int
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path, cut_after: int, single_stage: bool
 ) -> None:
-    whole = _trained(make_recipe(), images, tmp_path / "whole.pt")
+    recipe = make_recipe(**SINGLE_STAGE) if single_stage else make_recipe()
+    whole = _trained(recipe, images, tmp_path / "whole.pt")
     calls = 0
 
     def cut(*_: object) -> None:
@@ -52,8 +107,8 @@ def test_resumed_run_ends_bit_for_bit_the_same(
             raise _CutError
 
     with pytest.raises(_CutError):
-        Trainer(make_recipe(), images, tmp_path / "cut.pt").run(cut)
-    resumed = _trained(make_recipe(), images, tmp_path / "cut.pt")
+        _new(recipe, images, tmp_path / "cut.pt").run(cut)
+    resumed = _trained(recipe, images, tmp_path / "cut.pt")
     _assert_same(whole.supernet.state_dict(), resumed.supernet.state_dict())
     assert [p.images for p in whole.phases] == [p.images for p in resumed.phases]
     assert [p.macs for p in whole.phases] == [p.macs for p in resumed.phases]
@@ -74,7 +129,8 @@ def test_teacher_learns_classes_that_can_be_told_apart(
     recipe = make_recipe(phases=(teacher,))
     trainer = _trained(recipe, images, tmp_path / "c.pt")
     arch = trainer.space.largest
-    logits = trainer.supernet(trainer.transform(images.pixels, arch.resolution), arch)
+    (batch,) = _source(images).batches([BatchPlan(torch.arange(200), arch.resolution)])
+    logits = trainer.supernet(batch.x, arch)
     assert (logits.argmax(1) == images.labels).float().mean() > 0.9
 
 
@@ -104,7 +160,7 @@ def test_checkpoint_of_another_recipe_is_refused(
     path = tmp_path / "c.pt"
     _trained(make_recipe(), images, path)
     with pytest.raises(ValueError, match="belongs to another recipe"):
-        Trainer(make_recipe(seed=5), images, path)
+        _new(make_recipe(seed=5), images, path)
 
 
 def test_truncated_checkpoint_is_refused(
@@ -114,7 +170,7 @@ def test_truncated_checkpoint_is_refused(
     _trained(make_recipe(), images, path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="cannot be read"):
-        Trainer(make_recipe(), images, path)
+        _new(make_recipe(), images, path)
 
 
 def test_ledger_counts_images_and_work(
@@ -123,3 +179,70 @@ def test_ledger_counts_images_and_work(
     trainer = _trained(make_recipe(), images, tmp_path / "c.pt")
     assert [phase.images for phase in trainer.phases] == [100, 100, 100]
     assert all(phase.macs > 0 and math.isfinite(phase.hours) for phase in trainer.phases)
+
+
+def test_a_shared_prefix_changes_the_work_and_not_the_result(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    def run(share: bool) -> Trainer:
+        fold = make_recipe().phases[2].model_copy(update={"distillation": 0.0})
+        phase = fold.model_copy(update={"normalization": "batch", "share_prefix": share})
+        recipe = make_recipe(teacher=None, phases=(phase,))
+        return _trained(recipe, images, tmp_path / f"{share}.pt")
+
+    apart, together = run(share=False), run(share=True)
+    weights = apart.supernet.state_dict()
+    for name, tensor in together.supernet.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], rtol=1e-4, atol=1e-5)
+    assert together.phases[0].macs < apart.phases[0].macs
+
+
+def test_micro_batches_one_after_another_are_gradient_accumulation(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    """With frozen affines a batch in four parts gives the same weights as in one."""
+
+    def run(parts: int) -> dict[str, Tensor]:
+        fold = (
+            make_recipe()
+            .phases[2]
+            .model_copy(update={"distillation": 0.0, "micro_batches": parts, "epochs": 0.2})
+        )
+        recipe = make_recipe(teacher=None, phases=(fold,))
+        return _trained(recipe, same_mirrored, tmp_path / f"{parts}.pt").supernet.state_dict()
+
+    same_mirrored = Images(images.pixels.maximum(images.pixels.flip(-1)), images.labels)
+
+    whole = run(1)
+    for name, tensor in run(4).items():
+        torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_learns_too_and_leaves_float32_weights(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    trainer = _trained(make_recipe(precision="bfloat16"), images, tmp_path / "c.pt")
+    assert {p.dtype for p in trainer.supernet.parameters()} == {torch.float32}
+    exact = _trained(make_recipe(), images, tmp_path / "exact.pt")
+    for reduced, full in zip(trainer.phases, exact.phases, strict=True):
+        assert reduced.train_loss == pytest.approx(full.train_loss, rel=0.05)
+
+
+def test_a_phase_may_run_on_a_sibling_space(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path, space: DesignSpace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As CompOFA's teacher does, whose kernels are all 7x7 and its students' are not."""
+    wide = space.model_copy(update={"name": "wide", "kernels": ((3,), (3, 5))})
+    small = space.model_copy(update={"kernels": ((3,), (3,))})
+    monkeypatch.setitem(presets.PRESETS, "wide", lambda: wide)
+    monkeypatch.setitem(presets.PRESETS, "tiny", lambda: small)
+    teacher, compound, fold = make_recipe().phases
+    on_wide = teacher.model_copy(update={"design_space": "wide"})
+    trainer = _trained(make_recipe(phases=(on_wide, compound, fold)), images, tmp_path / "c.pt")
+    assert trainer.teacher is not None
+    assert trainer.teacher.space.largest.kernels == (3, 3, 3, 3, 5, 5, 5, 5)
+    assert trainer.supernet.space == small
+    assert (
+        trainer.phases[0].macs > _trained(make_recipe(), images, tmp_path / "d.pt").phases[0].macs
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from supernet.catalog import Catalog
 from supernet.latency import LatencyTable
-from training.run import reference_tables
+from training.reference import reference_tables
 
 
 def test_one_measured_class_and_two_that_say_they_are_not(

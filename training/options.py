@@ -1,0 +1,55 @@
+"""Command-line options that several of the training side's commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, help="Fashion-MNIST's four .gz files, or a folder of images by class"
+    )
+    parser.add_argument(
+        "--workers", type=count, default=_cores(), help="processes that decode image files"
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser, default: int | None = None) -> None:
+    parser.add_argument("--threads", type=positive, default=default or _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0")
+    return int(text)
+
+
+def milliseconds(text: str) -> float:
+    return _positive_number(text, "milliseconds")
+
+
+def positive_number(text: str) -> float:
+    return _positive_number(text, "something")
+
+
+def _positive_number(text: str, unit: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive number of {unit}")
+    return value

@@ -1,0 +1,100 @@
+"""What a run begins with: an untrained net, or the net of an artifact, whole or one subnet."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from supernet.architecture import Architecture
+from supernet.artifact import Artifact
+from supernet.model import Supernet
+from supernet.narrow import narrow
+from supernet.normalization import BatchNormalization, PieceAffine
+from supernet.presets import design_space
+from training.randomness import draw_seed
+from training.recipe import START, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The net to train, a teacher that is already there, and what the result is called.
+
+    `identity` tells this start from others, so that a run does not go on from a checkpoint that
+    began elsewhere.
+    """
+
+    supernet: Supernet
+    teacher: Supernet | None
+    name: str
+    identity: str
+
+
+def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
+    """A net on the recipe's design space with `classes` outputs; with a subnet's id, that subnet
+    alone, as the rival of the one cut from a supernet."""
+    if recipe.design_space is None:
+        raise ValueError(f"recipe {recipe.name}: has no design_space: give --from ARTIFACT")
+    space = design_space(recipe.design_space)
+    skeleton = space.skeleton.model_copy(update={"classes": classes})
+    space, identity = space.model_copy(update={"skeleton": skeleton}), recipe.sha256
+    if subnet is not None:
+        space, identity = space.narrowed(Architecture.parse(subnet)), f"{identity}/{subnet}"
+    with torch.random.fork_rng():
+        torch.manual_seed(draw_seed(recipe.seed, "weights"))
+        supernet = Supernet(space)
+    return Start(supernet, None, _file_name(space.name), identity)
+
+
+def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classes: int) -> Start:
+    """The artifact's net, or only its subnet with the id `subnet`, to be trained on.
+
+    Raises `ValueError` where the images have other classes and the recipe does not ask for a
+    `new_classifier`, and where the subnet is not of the space.
+    """
+    supernet, identity = artifact.supernet, f"{recipe.sha256}+{artifact.manifest.artifact_hash}"
+    name = artifact.manifest.name
+    teacher = _teaching(supernet) if recipe.teacher == START else None
+    if subnet is not None:
+        arch = Architecture.parse(subnet)
+        supernet.space.check(arch)
+        supernet, identity = narrow(supernet, arch), f"{identity}/{subnet}"
+        name = _file_name(f"{name}:{subnet}")
+    known = supernet.space.skeleton.classes
+    if recipe.new_classifier:
+        supernet = _with_classes(supernet, classes, draw_seed(recipe.seed, "classifier"))
+    elif classes != known:
+        raise ValueError(
+            f"the images have {classes} classes and the artifact {known}: expected the same, or a "
+            "recipe with new_classifier = true"
+        )
+    recipe.check_space(supernet.space)
+    return Start(supernet.train().requires_grad_(True), teacher, name, identity)
+
+
+def _file_name(name: str) -> str:
+    """An artifact's name is also a path and a model's name: no signs that mean something there."""
+    return re.sub(r"[:/@]", "-", name)
+
+
+def _teaching(supernet: Supernet) -> Supernet:
+    """A frozen copy; without affines of its own it normalises by the batch, as in training."""
+    teacher = copy.deepcopy(supernet)
+    if not isinstance(teacher.normalization, PieceAffine):
+        teacher.normalization = BatchNormalization()
+    return teacher.requires_grad_(False)
+
+
+def _with_classes(supernet: Supernet, classes: int, seed: int) -> Supernet:
+    """The net with a new, untrained last layer."""
+    skeleton = supernet.space.skeleton.model_copy(update={"classes": classes})
+    changed = copy.deepcopy(supernet)
+    changed.space = supernet.space.model_copy(update={"skeleton": skeleton})
+    changed.classifier = nn.Linear(skeleton.feature_channels, classes)
+    generator = torch.Generator().manual_seed(seed)
+    nn.init.normal_(changed.classifier.weight, std=0.01, generator=generator)
+    nn.init.zeros_(changed.classifier.bias)
+    return changed
