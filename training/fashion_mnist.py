@@ -29,7 +29,7 @@ LABELS = (
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 _URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 # SHA-256 of the unpacked content: distributors compress it differently.
-_FILES = {
+FILES = {
     "train-images-idx3-ubyte.gz": (
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
     ),
@@ -47,7 +47,7 @@ _FILES = {
 
 def load_fashion_mnist(
     folder: Path | None,
-    validation_images: int,
+    validation_images: int | None,
     train_images: int | None = None,
     *,
     transform: Transform,
@@ -71,17 +71,19 @@ def load_bare(folder: Path | None, validation_images: int, train_images: int | N
 
 
 def read_fashion_mnist(
-    folder: Path | None, validation_images: int, train_images: int | None = None
+    folder: Path | None, validation_images: int | None, train_images: int | None = None
 ) -> tuple[Images, Images, Images]:
     """The 60,000 + 10,000 images of Fashion-MNIST: training, validation and test.
 
-    The validation images are held out of the training images, evenly over the classes; of the
-    rest, `train_images` stay. `folder` holds the four `.gz` files; None looks where Debian's
-    package puts them and else downloads them once. Raises `ValueError` for a missing or damaged
-    file.
+    The validation images, half of all where it is None, are held out of the training images,
+    evenly over the classes; of the rest, `train_images` stay. `folder` holds the four `.gz`
+    files; None looks where Debian's package puts them and else downloads them once. Raises
+    `ValueError` for a missing or damaged file.
     """
     folder = folder or _find_or_download()
     train = _read_split(folder, "train")
+    if validation_images is None:
+        validation_images = len(train) // 2
     held_out = stratified(train.labels, validation_images)
     rest = torch.ones(len(train), dtype=torch.bool)
     rest[held_out] = False
@@ -114,16 +116,16 @@ def _unpacked(packed: bytes, name: str, source: str) -> bytes:
         content = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error):
         raise ValueError(f"data set {source}: {name} cannot be read or is truncated") from None
-    if hashlib.sha256(content).hexdigest() != _FILES[name]:
+    if hashlib.sha256(content).hexdigest() != FILES[name]:
         raise ValueError(f"data set {source}: {name} is not Fashion-MNIST's: wrong SHA-256")
     return content
 
 
 def _find_or_download() -> Path:
-    if all((DEBIAN_FOLDER / name).is_file() for name in _FILES):
+    if all((DEBIAN_FOLDER / name).is_file() for name in FILES):
         return DEBIAN_FOLDER
     folder = platformdirs.user_cache_path("compofa") / "fashion-mnist"
-    for name in _FILES:
+    for name in FILES:
         if not (folder / name).is_file():
             _download(name, folder)
     return folder

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.ahead import computed_ahead
 from training.augment import Transform, crop_and_flip
 from training.data import Batch, BatchPlan
 
@@ -49,7 +50,7 @@ class MemorySource:
         return len(self.images)
 
     def batches(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
-        return map(self._batch, plans)
+        return computed_ahead(self._batch, plans)
 
     def _batch(self, plan: BatchPlan) -> Batch:
         part = self.images.take(plan.indices)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from supernet import presets
 from supernet.design_space import DesignSpace
@@ -74,3 +77,25 @@ def make_recipe(tiny_preset: str) -> MakeRecipe:
         return Recipe.model_validate(fields | changes)
 
     return make
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """8 training and 3 validation images in each of three classes, `ant`, `bee` and `cat`.
+
+    Each class is mostly one colour, noisy, in a white frame; sizes and formats differ.
+    """
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        for label, name in enumerate(("ant", "bee", "cat")):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                height, width = 40 + 4 * (i % 3), 40 + 8 * (i % 2)
+                pixels = np.full((height, width, 3), 255, np.uint8)
+                inside = rng.integers(0, 80, (height - 2, width - 2, 3))
+                inside[..., label] += 120
+                pixels[1:-1, 1:-1] = inside
+                path = folder / f"{i:02}.{'jpg' if i % 4 == 1 else 'png'}"
+                Image.fromarray(pixels).save(path, quality=95)
+    return tmp_path / "images"
