@@ -33,6 +33,7 @@ from supernet.manifest import (
 from supernet.model import Supernet
 from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
 from supernet.normalization_shapes import normalization_shapes
+from supernet.state_dict import differences
 
 WEIGHTS_FILE = "weights.safetensors"
 NORM_FILE = "norm.safetensors"
@@ -158,15 +159,9 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
 def _check(path: Path, expected: Mapping[str, tuple[int, ...]], found: dict[str, Tensor]) -> None:
     """Raise `ArtifactError` listing every missing, unexpected or misshapen tensor."""
-    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
-    problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and found[name].shape != shape
-    ]
+    problems = differences(expected, found)
     if problems:
-        raise ArtifactError(f"artifact {path.parent}: {path.name}: {'; '.join(sorted(problems))}")
+        raise ArtifactError(f"artifact {path.parent}: {path.name}: {'; '.join(problems)}")
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:

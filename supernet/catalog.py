@@ -25,11 +25,16 @@ class CatalogEntry(BaseModel):
 
 
 class Catalog(BaseModel):
-    """All the subnets an artifact offers, each once."""
+    """All the subnets an artifact offers, each once.
+
+    `predicted_by` names the predictor that accuracies come from; absent where they were
+    measured, so that a prediction is never taken for a measurement.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     entries: tuple[CatalogEntry, ...] = ()
+    predicted_by: str | None = None
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

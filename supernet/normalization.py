@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -186,6 +186,12 @@ class _Statistics(FrozenNormalization):
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         self.values = dict(tensors)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What torch calls to move a module to a device or type: statistics move along."""
+        self.values = {name: fn(value) for name, value in self.values.items()}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 class SubnetStatistics(_Statistics):
