@@ -12,7 +12,7 @@ from supernet.layers import channels_last
 from supernet.model import Supernet
 from training.cost import step_macs
 
-_IMAGES = 32
+_BATCH_MACS = {"cpu": 4e9, "cuda": 4e12}  # a fraction of a second of work
 
 
 def training_rate(
@@ -22,16 +22,19 @@ def training_rate(
     device: torch.device | None = None,
     seconds: float = 1.0,
 ) -> float:
-    """Training MACs a second of the largest subnet, on batches of 32 side by side on threads.
+    """Training MACs a second of the largest subnet, on small batches side by side on threads.
 
     Smaller subnets are slower for each MAC, and images may have to be waited for, so hours
     worked out from it are a lower bound.
     """
     device = device or torch.device("cpu")
     torch.set_num_threads(1)
-    supernet = channels_last(Supernet(space)).to(device)
+    with torch.random.fork_rng():
+        supernet = channels_last(Supernet(space)).to(device)
     arch = space.largest
-    size = (_IMAGES, space.skeleton.in_channels, arch.resolution, arch.resolution)
+    images = round(_BATCH_MACS[device.type] / step_macs(space, [arch]))
+    images = max(2, min(images, 256))
+    size = (images, space.skeleton.in_channels, arch.resolution, arch.resolution)
     x = torch.zeros(size, device=device).contiguous(memory_format=torch.channels_last)
     parameters = list(supernet.parameters())
 
@@ -50,4 +53,4 @@ def training_rate(
             round_of_steps()
             rounds += 1
         elapsed = time.perf_counter() - started
-    return rounds * num_threads * _IMAGES * step_macs(space, [arch]) / elapsed
+    return rounds * num_threads * images * step_macs(space, [arch]) / elapsed
