@@ -20,7 +20,11 @@ from supernet.normalization import (
     SubnetStatistics,
     normalised,
 )
+from training.data import ImageSource, plans_in_order
+from training.evaluate import Advance, by_resolution, told
+from training.randomness import torch_generator
 
+BATCH_SIZE = 500
 CALIBRATION_IMAGES = 2000  # enough for batch-norm statistics (Cai et al., ICLR 2020)
 
 
@@ -95,11 +99,12 @@ def _affines(recorder: RecordingNormalization) -> PieceAffine:
 
 
 @torch.no_grad()
-def calibrate(supernet: Supernet, batches: Sequence[Tensor], archs: Iterable[Architecture]) -> None:
+def calibrate(supernet: Supernet, batches: Iterable[Tensor], archs: Iterable[Architecture]) -> None:
     """Give `supernet` statistics for `archs`, all at one resolution, from `batches`.
 
     Each batch is [B, C, R, R]; about 2,000 images in all are enough (Cai et al., ICLR 2020).
-    Statistics that are already there are kept. A folded net has none to measure: `ValueError`.
+    Statistics per subnet that are already there are kept, those shared by all subnets replaced.
+    A folded net has none to measure: `ValueError`.
     """
     old = supernet.normalization
     if isinstance(old, PieceAffine):
@@ -116,3 +121,26 @@ def calibrate(supernet: Supernet, batches: Sequence[Tensor], archs: Iterable[Arc
             statistics.add(place, layer, moments.mean, moments.var)
     finally:
         supernet.normalization = statistics if recorder.moments else old
+
+
+def calibrate_from(
+    supernet: Supernet,
+    source: ImageSource,
+    seed: int = 0,
+    *,
+    images: int = CALIBRATION_IMAGES,
+    archs: Iterable[Architecture] | None = None,
+    advance: Advance | None = None,
+) -> None:
+    """Statistics for `archs`, by default all that a catalog lists, from random images of `source`.
+
+    The images are the same at every resolution. `advance` is told how many have been through.
+    """
+    generator = torch_generator(seed, "calibrate")
+    chosen = torch.randperm(len(source), generator=generator)[:images]
+    device = supernet.classifier.weight.device
+    groups = by_resolution(archs if archs is not None else supernet.space.representatives())
+    for resolution, group in groups.items():
+        plans = plans_in_order(chosen, resolution, BATCH_SIZE)
+        batches = (told(batch, advance).x.to(device) for batch in source.batches(plans))
+        calibrate(supernet, batches, group)

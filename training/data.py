@@ -7,12 +7,15 @@ is resumed gets the same batches, whoever loads them and however many at a time.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+_MOST_PIXELS = 5_000_000  # of a batch: a few hundred megabytes of activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,14 @@ class Dataset:
     labels: tuple[str, ...]
 
 
-def plans_in_order(indices: Tensor, resolution: int, batch_size: int) -> Iterator[BatchPlan]:
-    """Plans without augmentation for `indices` [N], `batch_size` at a time; the last is smaller."""
-    return (BatchPlan(part, resolution) for part in indices.split(batch_size))
+def plans_in_order(indices: Tensor, resolution: int, most: int) -> Iterator[BatchPlan]:
+    """Plans without augmentation for `indices` [N], in batches of nearly one size.
+
+    They hold `most` images, fewer where these would be more than five megapixels.
+    """
+    size = min(most, math.ceil(_MOST_PIXELS / resolution**2))
+    parts = math.ceil(len(indices) / size)
+    return (BatchPlan(part, resolution) for part in indices.tensor_split(parts))
 
 
 def stratified(labels: Tensor, count: int) -> Tensor:
