@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from supernet.architecture import Architecture
+from supernet.catalog import Catalog
 from supernet.commandline import Parser
 from supernet.latency import read_bundled_tables
 from training.options import add_data, add_threads, positive
 
 if TYPE_CHECKING:
     from supernet.artifact import Artifact
-    from supernet.catalog import Catalog
     from training.data import Dataset, ImageSource
 
 _SPLITS = ("validation", "test")
@@ -101,8 +101,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     with track("calibrate", images * len(by_resolution(archs))) as advance:
         calibrate_from(supernet, train, images=images, archs=archs, advance=advance)
     # Statistics of its own have taken the place of shared ones, which any subnet could use.
-    kept = [e for e in catalog.entries if is_calibrated(supernet, Architecture.parse(e.subnet))]
-    _save(arguments.artifact, loaded, catalog.model_copy(update={"entries": tuple(kept)}))
+    kept = tuple(
+        e for e in catalog.entries if is_calibrated(supernet, Architecture.parse(e.subnet))
+    )
+    _save(arguments.artifact, loaded, Catalog(entries=kept, predicted_by=catalog.predicted_by))
     print(f"calibrated {len(archs)} subnets on {images} images")
     if len(kept) < len(catalog):
         print(f"{len(catalog) - len(kept)} subnets without statistics are no longer listed")

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,7 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(source: FileSource) -> None:
     batches = replace(source, loading=replace(LOADING, num_workers=2)).batches(_endless())
     next(batches)
     workers = multiprocessing.active_children()
+    time.sleep(0.5)  # until they wait for work: one killed at the wrong moment keeps torch's lock
     assert workers[0].pid is not None
     os.kill(workers[0].pid, signal.SIGKILL)
     with pytest.raises(ChildProcessError, match="worker process that loads images ended") as error:
