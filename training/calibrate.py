@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from supernet.architecture import Architecture
+from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.normalization import (
     EPS,
@@ -73,21 +74,21 @@ def average_affines(supernet: Supernet, batches: Iterable[Tensor], rng: random.R
     its own (facts: up to 50 points lost on the smallest subnet); the fold phase repairs it.
     """
     space = supernet.space
+    space.unit_variants()  # says so where there are too many pieces
     recorder = RecordingNormalization(by_path=False)
     supernet.normalization = recorder
     for batch in batches:
-        for depths in _covering_depths(space.depths, len(space.skeleton.units), rng):
-            arch = Architecture(depths, batch.shape[-1])
+        for arch in _covering(space, batch.shape[-1], rng):
             supernet(batch, arch)
     supernet.normalization = _affines(recorder)
 
 
-def _covering_depths(
-    depths: Sequence[int], units: int, rng: random.Random
-) -> Iterable[tuple[int, ...]]:
+def _covering(space: DesignSpace, resolution: int, rng: random.Random) -> list[Architecture]:
     """As many random subnets as there are depths, in which each unit takes every form once."""
-    columns = [rng.sample(depths, len(depths)) for _ in range(units)]
-    return zip(*columns, strict=True)
+    if space.only is not None:
+        return [space.only]
+    columns = [rng.sample(space.depths, len(space.depths)) for _ in space.skeleton.units]
+    return [Architecture(depths, resolution) for depths in zip(*columns, strict=True)]
 
 
 def _affines(recorder: RecordingNormalization) -> PieceAffine:

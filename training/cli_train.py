@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from supernet.commandline import Parser
-from training.options import add_data, add_threads, positive_number
+from training.options import add_data, add_threads, count, positive_number
 from training.recipe import Recipe, read_recipe, shipped_recipes
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
     train.add_argument("recipe", help=f"a TOML file, or one of: {', '.join(shipped_recipes())}")
     train.add_argument("--from", dest="start", type=Path, metavar="ARTIFACT", help="begin with it")
     train.add_argument("--subnet", metavar="ID", help="train this one subnet alone")
+    train.add_argument("--until", metavar="PHASE", help="leave out the phases after this one")
+    train.add_argument("--seed", type=count, help="instead of the recipe's own")
     _add_run(train)
     train.set_defaults(command=_train)
     fold = commands.add_parser(
@@ -54,6 +56,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe)
+    if arguments.until is not None:
+        recipe = recipe.until(arguments.until)
+    if arguments.seed is not None:
+        recipe = recipe.model_copy(update={"seed": arguments.seed})
     out = arguments.out or Path("runs") / recipe.name
     return _run(recipe, out, _setting(arguments, arguments.start, arguments.subnet))
 

@@ -6,11 +6,10 @@ is resumed gets the same batches, whoever loads them and however many at a time.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -85,22 +84,8 @@ def stratified(labels: Tensor, count: int) -> Tensor:
     if not 0 < count < len(labels):
         raise ValueError(f"{count} images to take: expected 1 to {len(labels) - 1}")
     turns = torch.empty_like(labels)
-    for label in labels.unique():
+    for label in range(int(labels.max()) + 1):
         of_label = (labels == label).nonzero().flatten()
         turns[of_label] = torch.arange(len(of_label))
     order = (turns * (int(labels.max()) + 1) + labels).argsort()
     return order[:count].sort().values
-
-
-def __getattr__(name: str) -> Any:
-    """Names that have moved, until their importers follow."""
-    moved = {
-        "Images": ("memory", "Images"),
-        "LABELS": ("fashion_mnist", "LABELS"),
-        "DEBIAN_FOLDER": ("fashion_mnist", "DEBIAN_FOLDER"),
-        "load_fashion_mnist": ("fashion_mnist", "load_bare"),
-    }
-    if name not in moved:
-        raise AttributeError(name)
-    module, there = moved[name]
-    return getattr(importlib.import_module(f"training.{module}"), there)

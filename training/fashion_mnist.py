@@ -11,7 +11,6 @@ import urllib.request
 import zlib
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import platformdirs
@@ -62,12 +61,6 @@ def load_fashion_mnist(
         for images in read_fashion_mnist(folder, validation_images, train_images)
     )
     return Dataset(train, validation, test, LABELS)
-
-
-def load_bare(folder: Path | None, validation_images: int, train_images: int | None = None) -> Any:
-    """The splits without a transform, for callers that have not moved to sources yet."""
-    train, validation, test = read_fashion_mnist(folder, validation_images, train_images)
-    return Dataset(cast(Any, train), cast(Any, validation), cast(Any, test), LABELS)
 
 
 def read_fashion_mnist(

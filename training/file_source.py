@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -80,10 +80,10 @@ class FileSource:
         Raises `UnreadableImageError` for a file that may not be skipped, `OSError` where the
         disk fails, and `ChildProcessError` where a worker process ends by itself.
         """
-        loader = DataLoader(
+        loader: DataLoader[_Loaded] = DataLoader(
             _FileBatches(self.files, self.loading),  # type: ignore[arg-type]
             batch_size=None,
-            sampler=((p.indices.tolist(), p.resolution, p.seed) for p in plans),  # type: ignore[arg-type]
+            sampler=((p.indices.tolist(), p.resolution, p.seed) for p in plans),
             num_workers=self.loading.num_workers,
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
@@ -199,7 +199,7 @@ def _say(path: str, reason: str) -> str:
     return f"image file {path}: {reason}"
 
 
-def _as_it_is(loaded: _Loaded) -> _Loaded:
+def _as_it_is(loaded: Any) -> Any:
     return loaded
 
 

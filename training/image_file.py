@@ -58,10 +58,12 @@ def _part(image: Image.Image, mode: str, resolution: int, choose: ChooseBox) -> 
     image.draft(mode, tuple(math.ceil(side / reduction) for side in image.size))  # type: ignore[arg-type]
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
-    scales = (image.width / width, image.height / height) * 2
-    scaled = tuple(
-        min(edge * scale, size)  # rounding must not lead outside the image
-        for edge, scale, size in zip(box, scales, image.size * 2, strict=True)
+    across, down = image.width / width, image.height / height
+    scaled = (
+        box[0] * across,
+        box[1] * down,
+        min(box[2] * across, image.width),  # rounding must not lead outside the image
+        min(box[3] * down, image.height),
     )
     plain = _plain(image, mode)
     return plain.resize((resolution, resolution), Image.Resampling.BILINEAR, scaled)

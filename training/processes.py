@@ -10,10 +10,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Processes:
         """The one that writes files and talks."""
         return self.rank == 0
 
-    def own(self, parts: Sequence[int]) -> Sequence[int]:
+    def own(self, parts: Sequence[Part]) -> Sequence[Part]:
         """This process's consecutive share of `parts`, whose number `count` divides."""
         share = len(parts) // self.count
         return parts[self.rank * share : (self.rank + 1) * share]
@@ -40,7 +43,7 @@ class Processes:
             return list(tensors)
         flat = torch.cat([t.flatten() for t in present])
         dist.all_reduce(flat)
-        parts = iter(flat.split([t.numel() for t in present]))
+        parts = iter(torch.split(flat, [t.numel() for t in present]))
         return [None if t is None else next(parts).view(t.shape) for t in tensors]
 
     def wait(self) -> None:

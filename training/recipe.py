@@ -180,10 +180,17 @@ class Recipe(_Frozen):
                     f"phase {phase.name!r}: design_space {its.name!r} is on another skeleton than "
                     f"{space.name!r}"
                 )
-            allowed = {size for sizes in its.kernels for size in sizes}
+            allowed: set[int] = {size for sizes in its.kernels for size in sizes}
             _check_among(phase, "depths", set(its.depths))
             _check_among(phase, "kernels", allowed)
             _check_among(phase, "expand_ratios", set(its.expand_ratios))
+
+    def until(self, phase: str) -> Recipe:
+        """The recipe without the phases after `phase`. `ValueError` where there is none such."""
+        names = [each.name for each in self.phases]
+        if phase not in names:
+            raise ValueError(f"recipe {self.name}: phase {phase!r}: expected one of {names}")
+        return self.model_copy(update={"phases": self.phases[: names.index(phase) + 1]})
 
     @property
     def sha256(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,16 +14,18 @@ from supernet.catalog import Catalog
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization
-from supernet.presets import design_space
 from training import ledger
-from training.calibrate import calibrate_from
+from training.calibrate import CALIBRATION_IMAGES, calibrate_from
 from training.data import Dataset
 from training.data_folder import open_data_folder
 from training.energy import EnergyMeter
+from training.estimate import Estimate, print_estimate
 from training.evaluate import build_catalog
 from training.file_source import FileLoading
-from training.processes import Processes, processes
+from training.ledger import print_account
+from training.processes import processes
 from training.profile import profile
+from training.rate import training_rate
 from training.recipe import Recipe
 from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track
@@ -63,7 +64,7 @@ class Setting:
     data: Path | None = None
     start: Path | None = None
     subnet: str | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_threads: int = 1
     num_workers: int = 0
     tensorboard: Path | None = None
@@ -73,20 +74,47 @@ class Setting:
 def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     """Train `recipe` into `out`, going on where an interrupted run stopped.
 
-    Returns what was written, in the first process; None in the others. Raises `ValueError` for
-    bad input.
+    Says on standard error what it will cost and what it has cost. Returns what was written, in
+    the first process; None in the others. Raises `ValueError` for bad input.
     """
     beginning = artifact.load(setting.start) if setting.start else None
     preprocessing = _preprocessing(recipe, beginning)
     dataset = _dataset(recipe, setting, preprocessing, beginning)
     start = _start(recipe, setting.subnet, beginning, len(dataset.labels))
     out.mkdir(parents=True, exist_ok=True)
+    done = _train(recipe, RunFolder(out), setting, start, dataset)
+    if done is None:
+        return None
+    description = Description(
+        name=start.name,
+        preprocessing=preprocessing,
+        labels=dataset.labels,
+        catalog=_catalog(done.supernet, dataset, recipe, setting.num_threads),
+        ledger=done.ledger,
+    )
+    print_account(done.ledger, done.expected, Console(stderr=True))
+    return _written(RunFolder(out).artifact, done.supernet, description, profiled=recipe.profile)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """The net on the CPU, what it cost and what was expected."""
+
+    supernet: Supernet
+    ledger: Ledger
+    expected: Estimate
+
+
+def _train(
+    recipe: Recipe, folder: RunFolder, setting: Setting, start: Start, dataset: Dataset
+) -> _Trained | None:
+    """The recipe's phases; what comes of them in the first of the processes."""
     with processes(setting.device) as group, EnergyMeter(setting.country) as meter:
         trainer = Trainer(
             recipe,
             start.supernet,
             dataset.train,
-            RunFolder(out).checkpoint,
+            folder.checkpoint,
             identity=start.identity,
             teacher=start.teacher,
             num_threads=setting.num_threads,
@@ -94,29 +122,38 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
             processes=group,
             meter=meter,
         )
-        _train(trainer, RunFolder(out).log, setting.tensorboard, group)
-    if not group.is_first:
-        return None
-    supernet = trainer.supernet.cpu().eval()
-    description = Description(
-        name=start.name,
-        preprocessing=preprocessing,
-        labels=dataset.labels,
-        catalog=_catalog(supernet, dataset, recipe.seed, setting.num_threads),
-        ledger=ledger.build(
-            recipe,
-            trainer.phases,
-            train_images=len(dataset.train),
-            validation_images=len(dataset.validation),
-            threads=setting.num_threads,
-            processes=group.count,
-            device=setting.device,
-            start=beginning and f"{beginning.manifest.name} {beginning.manifest.artifact_hash}",
-            energy_source=meter.read().source,
-        ),
+        if not group.is_first:
+            trainer.run(lambda _: None)
+            return None
+        expected = _say_cost(recipe, start, len(dataset.train), setting)
+        with RunReport(folder.log, setting.tensorboard) as report:
+            trainer.run(report)
+    written = ledger.build(
+        recipe,
+        trainer.phases,
+        train_images=len(dataset.train),
+        validation_images=len(dataset.validation),
+        threads=setting.num_threads,
+        processes=group.count,
+        device=setting.device,
+        start=start.origin,
+        energy_source=meter.read().source,
     )
-    ledger.print_account(description.ledger, expected, console)
-    return _written(RunFolder(out).artifact, supernet, description, profiled=recipe.profile)
+    return _Trained(trainer.supernet.cpu().eval(), written, expected)
+
+
+def _say_cost(recipe: Recipe, start: Start, train_images: int, setting: Setting) -> Estimate:
+    """What is to come, before it begins."""
+    space = start.supernet.space
+    rate = training_rate(space, num_threads=setting.num_threads, device=setting.device)
+    return print_estimate(
+        recipe,
+        train_images,
+        Console(stderr=True),
+        space=space,
+        teacher_space=start.teacher.space if start.teacher else None,
+        macs_per_second=rate,
+    )
 
 
 def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> Preprocessing:
@@ -155,19 +192,23 @@ def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, class
     return untrained(recipe, classes, subnet)
 
 
-def _train(trainer: Trainer, log: Path, tensorboard: Path | None, group: Processes) -> None:
-    if not group.is_first:
-        trainer.run(lambda _: None)
-        return
-    with RunReport(log, tensorboard) as report:
-        trainer.run(report)
-
-
-def _catalog(supernet: Supernet, dataset: Dataset, seed: int, num_threads: int) -> Catalog:
-    """Accuracies of all that the catalog lists, measured after statistics where it takes them."""
+def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, num_threads: int) -> Catalog:
+    """Accuracies of all that a catalog lists, measured after the statistics where it takes them."""
+    resolutions = len(supernet.space.resolutions)
     if isinstance(supernet.normalization, BatchNormalization):
-        calibrate_from(supernet, dataset.train, seed)
-    return build_catalog(supernet, dataset, num_threads=num_threads)
+        images = min(CALIBRATION_IMAGES, len(dataset.train))
+        with track("calibrate", images * resolutions) as advance:
+            calibrate_from(supernet, dataset.train, recipe.seed, images=images, advance=advance)
+    splits = [split for split in (dataset.validation, dataset.test) if split is not None]
+    images = sum(min(len(split), recipe.evaluation_images or len(split)) for split in splits)
+    with track("evaluate", images * resolutions) as advance:
+        return build_catalog(
+            supernet,
+            dataset,
+            images=recipe.evaluation_images,
+            num_threads=num_threads,
+            advance=advance,
+        )
 
 
 def _written(

@@ -24,13 +24,14 @@ class Start:
     """The net to train, a teacher that is already there, and what the result is called.
 
     `identity` tells this start from others, so that a run does not go on from a checkpoint that
-    began elsewhere.
+    began elsewhere; `origin` is the artifact it came from, for the ledger.
     """
 
     supernet: Supernet
     teacher: Supernet | None
     name: str
     identity: str
+    origin: str | None = None
 
 
 def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
@@ -56,7 +57,10 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
     `new_classifier`, and where the subnet is not of the space.
     """
     supernet, identity = artifact.supernet, f"{recipe.sha256}+{artifact.manifest.artifact_hash}"
-    name = artifact.manifest.name
+    name, origin = (
+        artifact.manifest.name,
+        f"{artifact.manifest.name} {artifact.manifest.artifact_hash}",
+    )
     teacher = _teaching(supernet) if recipe.teacher == START else None
     if subnet is not None:
         arch = Architecture.parse(subnet)
@@ -72,7 +76,7 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
             "recipe with new_classifier = true"
         )
     recipe.check_space(supernet.space)
-    return Start(supernet.train().requires_grad_(True), teacher, name, identity)
+    return Start(supernet.train().requires_grad_(True), teacher, name, identity, origin)
 
 
 def _file_name(name: str) -> str:

@@ -233,7 +233,7 @@ class Trainer:
         return step_macs(
             self.supernet.space,
             archs,
-            teacher=space and space.largest.at(archs[0].resolution),
+            teacher=space.largest.at(archs[0].resolution) if space else None,
             teacher_space=space,
             share_prefix=phase.share_prefix,
         )

@@ -1,51 +1,30 @@
-"""Fashion-MNIST as found on disk: whole, split without overlap, damage named."""
+"""What every source stands on: splits that are even over the classes."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from training.data import DEBIAN_FOLDER, LABELS, load_fashion_mnist
-
-pytestmark = pytest.mark.skipif(
-    not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
-)
+from training.data import stratified
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(DEBIAN_FOLDER, tmp_path / "copy"))
+@given(data=st.data(), labels=st.lists(st.integers(0, 4), min_size=2, max_size=40))
+def test_classes_take_turns_until_they_are_used_up(data: st.DataObject, labels: list[int]) -> None:
+    count = data.draw(st.integers(1, len(labels) - 1))
+    chosen = stratified(torch.tensor(labels), count).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == count
+    there = {c: labels.count(c) for c in set(labels)}
+    taken = {c: [labels[i] for i in chosen].count(c) for c in there}
+    most = max(taken.values())
+    assert all(taken[c] >= min(there[c], most - 1) for c in there)
+    for c in there:
+        first = [i for i, label in enumerate(labels) if label == c][: taken[c]]
+        assert first == [i for i in chosen if labels[i] == c]
 
 
-def test_splits_are_whole_balanced_and_disjoint() -> None:
-    data = load_fashion_mnist(None, validation_images=5000)
-    assert [len(s) for s in (data.train, data.validation, data.test)] == [55_000, 5_000, 10_000]
-    assert data.train.pixels.shape == (55_000, 1, 28, 28)
-    assert data.labels == LABELS
-    assert torch.bincount(data.validation.labels).tolist() == [500] * 10
-    assert torch.bincount(data.train.labels).tolist() == [5500] * 10
-    again = load_fashion_mnist(DEBIAN_FOLDER, validation_images=5000, train_images=100)
-    assert torch.equal(again.validation.pixels, data.validation.pixels)
-    assert torch.bincount(again.train.labels).tolist() == [10] * 10
-
-
-def test_missing_and_damaged_files_are_named(copy: Path) -> None:
-    labels = copy / "t10k-labels-idx1-ubyte.gz"
-    whole = labels.read_bytes()
-    labels.write_bytes(whole[:500])
-    with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte\.gz cannot be read"):
-        load_fashion_mnist(copy, validation_images=10)
-    labels.write_bytes((copy / "train-labels-idx1-ubyte.gz").read_bytes())
-    with pytest.raises(ValueError, match="not Fashion-MNIST's"):
-        load_fashion_mnist(copy, validation_images=10)
-    labels.unlink()
-    with pytest.raises(ValueError, match="is missing"):
-        load_fashion_mnist(copy, validation_images=10)
-
-
-def test_impossible_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="70000 images to take"):
-        load_fashion_mnist(None, validation_images=70_000)
+def test_more_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 images to take: expected 1 to 2"):
+        stratified(torch.tensor([0, 1, 0]), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def _corners(image: Image.Image) -> list[tuple[int, ...]]:
     return [tuple(pixels[y, x].tolist()) for y in (1, last) for x in (1, last)]
 
 
-def _assert_near(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+def _assert_near(found: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]) -> None:
     assert np.abs(np.array(found) - np.array(expected)).max() <= 12, found
 
 
