@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from supernet import artifact
-from training.data import DEBIAN_FOLDER
+from training.fashion_mnist import DEBIAN_FOLDER
 
 pytestmark = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
