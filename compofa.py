@@ -28,9 +28,7 @@ COMMANDS = {
     "demo": Command("gateway.cli", "serve the shipped net and answer real images"),
     "train": Command("training.cli", "train a supernet from a recipe"),
     "fold": Command("training.cli", "give each piece of a net an affine of its own"),
-    "import-ofa": Command(
-        "training.cli", "turn a public OFA checkpoint into an artifact"
-    ),
+    "import-ofa": Command("training.cli", "turn a public OFA checkpoint into an artifact"),
     "calibrate": Command("training.cli", "measure batch-norm statistics per subnet"),
     "evaluate": Command("training.cli", "measure the accuracy of every subnet"),
     "profile": Command("training.cli", "measure this machine's latency table"),

@@ -128,4 +128,4 @@ def _account(arguments: argparse.Namespace, space: DesignSpace, catalog: Catalog
             yield f"not in the catalog: resolution {sizes}, which no predictor was trained at"
     if space.only is None:
         yield f"next: compofa calibrate {arguments.out} --data FOLDER (of images)"
-    yield f"then: compofa evaluate {arguments.out} --data FOLDER"
+    yield f"then: compofa evaluate {arguments.out} --data FOLDER --write"
