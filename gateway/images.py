@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,14 @@ from supernet.manifest import Preprocessing
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 50_000_000  # an image that decodes to more is refused before it is decoded
 BYTES_PER_VALUE = 4
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels."""
+ChooseBox = Callable[[int, int], Box]
+
+
+def _whole(width: int, height: int) -> Box:
+    return 0.0, 0.0, float(width), float(height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +71,23 @@ def prepare(
     """
     if isinstance(model_input, TensorInput):
         return reduced(tensor_from_raw(model_input), resolution)
-    pixels = decode(model_input.data, resolution, space.skeleton.in_channels)
+    channels = space.skeleton.in_channels
+    pixels = decode(model_input.data, resolution, channels, preprocessing.box)
     return torch.from_numpy(normalised(pixels, preprocessing)[None])
 
 
-def decode(data: bytes, resolution: int, channels: int) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, resolution: int, channels: int, box: ChooseBox = _whole
+) -> NDArray[np.uint8]:
     """Pixels [resolution, resolution, channels] of an encoded image; 1 channel is grayscale.
 
-    Resizing is bilinear and antialiased. Raises `InvalidRequest` for anything but one image.
+    `box` gives the part to take, a centred one, from width and height. Resizing is bilinear and
+    antialiased. Raises `InvalidRequest` for anything but one image.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_pixels(image)
-            small = _shrunk(image, resolution, "L" if channels == 1 else "RGB")
+            small = _shrunk(image, resolution, "L" if channels == 1 else "RGB", box)
     except InvalidRequest:
         raise
     except Exception:  # whatever a decoder does with hostile bytes is the caller's mistake
@@ -128,14 +141,24 @@ def _check_pixels(image: Image.Image) -> None:
         raise InvalidRequest("image", f"{width}x{height}", f"at most {MAX_PIXELS} pixels")
 
 
-def _shrunk(image: Image.Image, resolution: int, mode: str) -> Image.Image:
+def _shrunk(image: Image.Image, resolution: int, mode: str, choose: ChooseBox) -> Image.Image:
     size = (resolution, resolution)
-    image.draft(mode, (2 * resolution, 2 * resolution))  # JPEG decodes at a fraction by itself
+    width, height = image.size
+    left, top, right, bottom = choose(width, height)
+    least = (2 * resolution * width / (right - left), 2 * resolution * height / (bottom - top))
+    image.draft(mode, (math.ceil(least[0]), math.ceil(least[1])))  # JPEG can decode at a fraction
+    across, down = image.width / width, image.height / height
+    box = (
+        left * across,
+        top * down,
+        min(right * across, image.width),  # rounding must not lead outside the image
+        min(bottom * down, image.height),
+    )
     plain = _eight_bit(image) if image.mode.startswith("I") else image
     if plain.mode != mode:
         plain = plain.convert(mode)
-    if plain.size != size:
-        plain = plain.resize(size, Image.Resampling.BILINEAR)
+    if plain.size != size or box != (0, 0, *size):
+        plain = plain.resize(size, Image.Resampling.BILINEAR, box)
     return ImageOps.exif_transpose(plain)
 
 

@@ -61,6 +61,23 @@ def test_reducing_antialiases_as_in_training() -> None:
     assert np.abs(images.decode(encoded(pixels), 20, 1)[..., 0] - expected).max() <= 1.0
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (640, 480), (20, 30)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_the_centre_is_taken_where_the_net_is_evaluated_on_it(
+    space: DesignSpace, height: int, width: int, format: str
+) -> None:
+    """White outside the centred square of three quarters of the shorter side, black inside."""
+    pixels = np.full((height, width), 255, np.uint8)
+    half = min(height, width) * 3 // 8
+    pixels[height // 2 - half : height // 2 + half, width // 2 - half : width // 2 + half] = 0
+    centred = Preprocessing(mean=(0.0,), std=(1.0,), centre_crop=0.65)
+    x = images.prepare(ImageInput(encoded(pixels, format)), 16, space, centred)
+    assert x.max() < 0.2
+    stretched = Preprocessing(mean=(0.0,), std=(1.0,))
+    whole = images.prepare(ImageInput(encoded(pixels, format)), 16, space, stretched)
+    assert whole[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.8
+
+
 def test_a_large_jpeg_is_decoded_small() -> None:
     ramp = np.tile(np.linspace(0, 255, 1024).astype(np.uint8), (1024, 1))
     decoded = images.decode(encoded(ramp, "JPEG"), 16, 1)[..., 0]
