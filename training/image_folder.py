@@ -36,7 +36,8 @@ def load_image_folder(
     """The splits of a folder as sources.
 
     Where there is no `val/`, `validation_images` are held out of the training images, evenly
-    over the classes, half of all where it is None; of the rest `train_images` stay. The classes
+    over the classes, half of all where there are not so many or it is None; of the rest
+    `train_images` stay. The classes
     are the folders' names, sorted; with `labels` they are those of a net, see `match_labels`.
     Raises `ValueError` that names what is missing, empty, or different between the splits.
     """
@@ -47,8 +48,7 @@ def load_image_folder(
     found = {split: _scan(path, classes, loading) for split, path in paths.items()}
     train, validation = found["train"], found.get("val")
     if validation is None:
-        count = validation_images if validation_images is not None else len(train) // 2
-        train, validation = _held_out(train, count)
+        train, validation = _held_out(train, _held_out_count(train, validation_images))
     if train_images is not None:
         train = train.take(stratified(train.labels, train_images))
     return Dataset(
@@ -158,6 +158,15 @@ def _refuse(path: str, reason: str) -> None:
 
 def _skip(path: str, reason: str) -> None:
     _log.warning("skipped %s: %s", path, reason)
+
+
+def _held_out_count(files: FileList, asked: int | None) -> int:
+    half = len(files) // 2
+    if asked is not None and asked >= len(files):
+        _log.warning(
+            "%s images are fewer than the %s to hold out: %s are held out", len(files), asked, half
+        )
+    return half if asked is None or asked >= len(files) else asked
 
 
 def _held_out(files: FileList, count: int) -> tuple[FileList, FileList]:

@@ -49,6 +49,14 @@ def test_classes_alone_are_one_split_that_validation_is_held_out_of(image_folder
     assert torch.bincount(half.train.labels).tolist() == [2, 2, 2]
 
 
+def test_a_folder_smaller_than_what_is_held_out_is_halved_and_says_so(
+    image_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = _load(image_folder / "train", validation_images=5000)
+    assert (len(data.train), len(data.validation)) == (12, 12)
+    assert caplog.messages == ["24 images are fewer than the 5000 to hold out: 12 are held out"]
+
+
 def test_links_are_followed_and_hidden_files_left_out(image_folder: Path, tmp_path: Path) -> None:
     (image_folder / "train" / ".cache").mkdir()
     (image_folder / "train" / "ant" / ".DS_Store").touch()
