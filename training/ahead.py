@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,24 +27,3 @@ def computed_ahead(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-class WaitingTime(Generic[Item]):
-    """An iterator that counts how long taking its next item blocks, in `seconds`."""
-
-    def __init__(
-        self, items: Iterable[Item], clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self._items = iter(items)
-        self._clock = clock
-        self.seconds = 0.0
-
-    def __iter__(self) -> WaitingTime[Item]:
-        return self
-
-    def __next__(self) -> Item:
-        begun = self._clock()
-        try:
-            return next(self._items)
-        finally:
-            self.seconds += self._clock() - begun

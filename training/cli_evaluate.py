@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from training.data import Dataset, ImageSource
 
 _SPLITS = ("validation", "test")
+_UNCALIBRATED = (
+    "compofa: all subnets share these batch-norm statistics: measure each one's own with "
+    "'compofa calibrate' first"
+)
 
 
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -100,6 +104,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads)
     with track("calibrate", images * len(by_resolution(archs))) as advance:
         calibrate_from(supernet, train, images=images, archs=archs, advance=advance)
+    _say_skipped(train)
     # Statistics of its own have taken the place of shared ones, which any subnet could use.
     kept = tuple(
         e for e in catalog.entries if is_calibrated(supernet, Architecture.parse(e.subnet))
@@ -121,6 +126,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     archs = asked_for(arguments.subnet or list(catalog.subnets()), supernet.space)
     split, source = _split(arguments, _dataset(arguments, loaded))
     images = min(arguments.images or len(source), len(source))
+    if loaded.manifest.normalization == "shared-statistics":
+        print(_UNCALIBRATED, file=sys.stderr)
     if arguments.write:  # what it would refuse is told before an hour of measuring
         with_accuracies(catalog, supernet.space, **{split: dict.fromkeys(archs, 0.0)})
     with track("evaluate", images * len(by_resolution(archs))) as advance:
@@ -132,6 +139,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             num_threads=arguments.threads,
             advance=advance,
         )
+    _say_skipped(source)
     if arguments.write:
         _save(
             arguments.artifact, loaded, with_accuracies(catalog, supernet.space, **{split: found})
@@ -154,7 +162,6 @@ def _dataset(arguments: argparse.Namespace, loaded: Artifact) -> Dataset:
     from training.data_folder import open_data_folder
     from training.file_source import FileLoading
 
-    logging.basicConfig(format="compofa: %(message)s")
     manifest = loaded.manifest
     loading = FileLoading(
         manifest.preprocessing, unreadable=arguments.unreadable, num_workers=arguments.workers
@@ -165,6 +172,14 @@ def _dataset(arguments: argparse.Namespace, loaded: Artifact) -> Dataset:
         validation_images=manifest.ledger.validation_images if manifest.ledger else None,
         labels=manifest.labels,
     )
+
+
+def _say_skipped(source: ImageSource) -> None:
+    """How many files could not be read; each has been named when it was met."""
+    from training.file_source import FileSource
+
+    if isinstance(source, FileSource) and source.unreadable:
+        print(f"compofa: skipped {len(source.unreadable)} unreadable files", file=sys.stderr)
 
 
 def _save(folder: Path, loaded: Artifact, catalog: Catalog) -> None:

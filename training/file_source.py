@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -87,6 +88,7 @@ class FileSource:
             num_workers=self.loading.num_workers,
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
+            generator=torch.Generator(),  # its own, so that none is drawn from the global one
         )
         for loaded in _from_workers(loader):
             yield self._checked(loaded)
@@ -204,6 +206,11 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _begin_worker(_worker: int) -> None:
-    """Leave Ctrl-C to the main process, and warnings about odd metadata unsaid."""
+    """Leave Ctrl-C to the main process, and warnings about odd metadata unsaid.
+
+    Errors come with the batch. What is left is the thread that hands tensors over, which would
+    print a traceback when the main process leaves in the middle of it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = lambda *_: None
     warnings.filterwarnings("ignore", module="PIL")

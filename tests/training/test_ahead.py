@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.ahead import WaitingTime, computed_ahead
+from training.ahead import computed_ahead
 
 
 @given(items=st.lists(st.integers(), max_size=20), num_threads=st.integers(1, 4))
@@ -45,18 +45,3 @@ def test_an_error_comes_where_its_result_would_have() -> None:
     assert next(found) == 1
     with pytest.raises(ZeroDivisionError):
         next(found)
-
-
-def test_waiting_counts_only_the_time_in_next() -> None:
-    now = 0.0
-
-    def items() -> Iterator[int]:
-        nonlocal now
-        for i in range(3):
-            now += 2.0  # what getting the item takes
-            yield i
-
-    waiting = WaitingTime(items(), clock=lambda: now)
-    for _ in waiting:
-        now += 5.0  # what using it takes
-    assert waiting.seconds == 6.0

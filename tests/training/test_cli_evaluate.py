@@ -51,6 +51,8 @@ def test_from_shared_statistics_to_a_full_catalog(
     imported: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ("--data", image_folder, "--workers", 0, "--threads", 1)
+    assert _run("evaluate", imported, *data, "--subnet", ONE) == 0
+    assert "'compofa calibrate' first" in capsys.readouterr().err
     assert _run("calibrate", imported, *data, "--images", 20) == 0
     assert read_manifest(imported).normalization == "subnet-statistics"
     assert "calibrated 18 subnets on 20 images" in capsys.readouterr().out
@@ -123,3 +125,4 @@ def test_a_bad_file_is_refused_or_skipped_as_asked(
     assert _run("evaluate", imported, *data, "--subnet", ONE) == 1
     assert "val/bee/01.jpg: not an image" in capfd.readouterr().err
     assert _run("evaluate", imported, *data, "--subnet", ONE, "--unreadable", "skip") == 0
+    assert "skipped 1 unreadable files" in capfd.readouterr().err
