@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from supernet.commandline import Parser
-from training.options import add_data, add_threads, count, positive_number
+from supernet.manifest import read_manifest
+from training.options import add_data, add_threads, count, positive, positive_number
 from training.recipe import Recipe, read_recipe, shipped_recipes
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME by default")
+    parser.add_argument(
+        "--evaluation-images",
+        type=positive,
+        metavar="N",
+        help="evaluate on only so many images of each held-out split",
+    )
     add_data(parser)
     add_threads(parser)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -65,6 +72,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _fold(arguments: argparse.Namespace) -> int:
+    if read_manifest(arguments.artifact).normalization == "piece-affine":
+        raise ValueError(f"artifact {arguments.artifact}: is folded already")
     recipe = read_recipe("fold")
     changes = {"epochs": arguments.epochs, "learning_rate": arguments.learning_rate}
     given = {field: value for field, value in changes.items() if value is not None}
@@ -92,6 +101,7 @@ def _setting(arguments: argparse.Namespace, start: Path | None, subnet: str | No
         device=local_device(kind),
         num_threads=arguments.threads,
         num_workers=arguments.workers,
+        evaluation_images=arguments.evaluation_images,
         tensorboard=arguments.tensorboard,
         country=arguments.country,
     )

@@ -27,7 +27,7 @@ def open_data_folder(
     are held out where the data have no validation split, half of all where it is None.
     Raises `ValueError`.
     """
-    if folder is None or any((folder / name).exists() for name in fashion_mnist.FILES):
+    if folder is None or holds_fashion_mnist(folder):
         _check_fashion_mnist(loading, labels)
         data = fashion_mnist.load_fashion_mnist(
             folder,
@@ -45,6 +45,11 @@ def open_data_folder(
         f"data set {folder}: expected Fashion-MNIST's four .gz files, or a folder of images: "
         "train/CLASS/ and val/CLASS/, or CLASS/"
     )
+
+
+def holds_fashion_mnist(folder: Path) -> bool:
+    """Whether any of its files is there; that one is missing is told when they are read."""
+    return any((folder / name).exists() for name in fashion_mnist.FILES)
 
 
 def _check_fashion_mnist(loading: FileLoading, labels: tuple[str, ...] | None) -> None:

@@ -17,7 +17,7 @@ from supernet.normalization import BatchNormalization
 from training import ledger
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
 from training.data import Dataset
-from training.data_folder import open_data_folder
+from training.data_folder import holds_fashion_mnist, open_data_folder
 from training.energy import EnergyMeter
 from training.estimate import Estimate, print_estimate
 from training.evaluate import build_catalog
@@ -58,7 +58,8 @@ class Setting:
 
     `data` is the images' folder (None: look for Fashion-MNIST), `start` an artifact to begin
     with, `subnet` the id of the one subnet of it to train, `num_workers` processes that load
-    image files, `country` where the electricity comes from.
+    image files, `evaluation_images` how many of each held-out split count (None: the recipe's
+    word), `country` where the electricity comes from.
     """
 
     data: Path | None = None
@@ -67,6 +68,7 @@ class Setting:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_threads: int = 1
     num_workers: int = 0
+    evaluation_images: int | None = None
     tensorboard: Path | None = None
     country: str | None = None
 
@@ -77,6 +79,8 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     Says on standard error what it will cost and what it has cost. Returns what was written, in
     the first process; None in the others. Raises `ValueError` for bad input.
     """
+    if recipe.design_space is None and setting.start is None:
+        raise ValueError(f"recipe {recipe.name}: has no design_space: give --from ARTIFACT")
     beginning = artifact.load(setting.start) if setting.start else None
     preprocessing = _preprocessing(recipe, beginning)
     dataset = _dataset(recipe, setting, preprocessing, beginning)
@@ -89,7 +93,7 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
         name=start.name,
         preprocessing=preprocessing,
         labels=dataset.labels,
-        catalog=_catalog(done.supernet, dataset, recipe, setting.num_threads),
+        catalog=_catalog(done.supernet, dataset, recipe, setting),
         ledger=done.ledger,
     )
     print_account(done.ledger, done.expected, Console(stderr=True))
@@ -168,6 +172,9 @@ def _dataset(
 ) -> Dataset:
     if recipe.dataset == "image-folder" and setting.data is None:
         raise ValueError(f"recipe {recipe.name}: give --data with a folder of images")
+    other = setting.data is not None and not holds_fashion_mnist(setting.data)
+    if recipe.dataset == "fashion-mnist" and other:
+        raise ValueError(f"data set {setting.data}: expected Fashion-MNIST's four .gz files")
     loading = FileLoading(
         preprocessing,
         min_scale=recipe.min_scale,
@@ -192,7 +199,7 @@ def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, class
     return untrained(recipe, classes, subnet)
 
 
-def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, num_threads: int) -> Catalog:
+def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Setting) -> Catalog:
     """Accuracies of all that a catalog lists, measured after the statistics where it takes them."""
     resolutions = len(supernet.space.resolutions)
     if isinstance(supernet.normalization, BatchNormalization):
@@ -200,13 +207,14 @@ def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, num_threads: 
         with track("calibrate", images * resolutions) as advance:
             calibrate_from(supernet, dataset.train, recipe.seed, images=images, advance=advance)
     splits = [split for split in (dataset.validation, dataset.test) if split is not None]
-    images = sum(min(len(split), recipe.evaluation_images or len(split)) for split in splits)
+    limit = setting.evaluation_images or recipe.evaluation_images
+    images = sum(min(len(split), limit or len(split)) for split in splits)
     with track("evaluate", images * resolutions) as advance:
         return build_catalog(
             supernet,
             dataset,
-            images=recipe.evaluation_images,
-            num_threads=num_threads,
+            images=limit,
+            num_threads=setting.num_threads,
             advance=advance,
         )
 

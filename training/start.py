@@ -37,8 +37,7 @@ class Start:
 def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
     """A net on the recipe's design space with `classes` outputs; with a subnet's id, that subnet
     alone, as the rival of the one cut from a supernet."""
-    if recipe.design_space is None:
-        raise ValueError(f"recipe {recipe.name}: has no design_space: give --from ARTIFACT")
+    assert recipe.design_space is not None
     space = design_space(recipe.design_space)
     skeleton = space.skeleton.model_copy(update={"classes": classes})
     space, identity = space.model_copy(update={"skeleton": skeleton}), recipe.sha256

@@ -93,7 +93,17 @@ class Trainer:
         self.phases: tuple[manifest.Phase, ...] = ()
         self.teacher = teacher and teacher.to(self.device).requires_grad_(False)
         self.supernet = channels_last(start).to(self.device)
+        self._check_shares()
         self._restore()
+
+    def _check_shares(self) -> None:
+        """Micro-batches are what processes share out: each gets as many."""
+        for phase in self.recipe.phases:
+            if phase.micro_batches % self.processes.count:
+                raise ValueError(
+                    f"phase {phase.name!r}: micro_batches: expected a multiple of the "
+                    f"{self.processes.count} processes, got {phase.micro_batches}"
+                )
 
     def run(self, report: Report) -> None:
         """Train through all phases that are left."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from supernet import artifact
+from supernet.shipped import artifact_folder
 from training.fashion_mnist import DEBIAN_FOLDER
 
 pytestmark = pytest.mark.skipif(
@@ -114,14 +115,85 @@ def test_net_without_a_fold_phase_keeps_statistics_per_subnet(tmp_path: Path) ->
     assert 0.0 <= entry["accuracy"] <= 1.0
 
 
+@pytest.mark.timeout(400)
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """The same loss at every step, whoever computes which micro-batch."""
+    path = tmp_path / "shared.toml"
+    rate = "learning_rate = "
+    path.write_text((RECIPE + FOLD).replace(rate, f"micro_batches = 2\n{rate}"))
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    arguments = ("train", path, "--subnet", "d2-2-2-2-2@20", "--threads", "1", "--out")
+    one = _run(*arguments, alone)
+    assert one.returncode == 0, one.stderr
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    two = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", "-m", "training", *map(str, arguments), together],
+        capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    curves = [_losses(folder / "log.jsonl") for folder in (alone, together)]
+    assert len(curves[0]) > 10
+    assert curves[1] == pytest.approx(curves[0], abs=2e-4)
+    ledger = artifact.load(together / "artifact").manifest.ledger
+    assert ledger is not None
+    assert ledger.processes == 2
+    assert two.stdout.count("artifact: ") == 1, "one process speaks"
+
+
+def _losses(log: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in log.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.timeout(400)
+def test_one_subnet_of_the_shipped_net_fine_tuned_stands_alone(tmp_path: Path) -> None:
+    recipe, out = tmp_path / "tune.toml", tmp_path / "run"
+    shipped = (Path("training/recipes/fine-tune.toml")).read_text("utf-8")
+    recipe.write_text(shipped.replace("batch_size", "train_images = 640\nbatch_size", 1))
+    subnet = "d2-3-4-2-3@24"
+    done = _run("train", recipe, "--from", artifact_folder(), "--subnet", subnet,
+                "--evaluation-images", "300", "--out", out)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tuned = artifact.load(out / "artifact")
+    assert list(tuned.manifest.catalog.subnets()) == [subnet]
+    assert tuned.manifest.catalog[subnet].accuracy > 0.85
+    assert tuned.manifest.normalization == "piece-affine"
+    assert tuned.manifest.ledger is not None
+    assert tuned.manifest.ledger.start is not None
+    whole = (artifact_folder() / "weights.safetensors").stat().st_size
+    assert (out / "artifact" / "weights.safetensors").stat().st_size < whole / 2
+
+
+@pytest.mark.timeout(400)
+def test_fold_gives_pieces_to_a_net_with_statistics(tmp_path: Path) -> None:
+    path, out = tmp_path / "unfolded.toml", tmp_path / "run"
+    path.write_text(RECIPE)
+    trained = _run("train", path, "--subnet", "d2-2-2-2-2@20", "--out", out)
+    assert trained.returncode == 0, trained.stderr
+    folded = _run("fold", out / "artifact", "--epochs", "0.01", "--evaluation-images", "50",
+                  "--out", tmp_path / "folded")  # fmt: skip
+    assert folded.returncode == 0, folded.stderr
+    manifest = artifact.load(tmp_path / "folded" / "artifact").manifest
+    assert manifest.normalization == "piece-affine"
+    assert manifest.name == artifact.load(out / "artifact").manifest.name
+    again = _run("fold", tmp_path / "folded" / "artifact", "--out", tmp_path / "again")
+    assert again.returncode == 1
+    assert "is folded already" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["train", "no-such-recipe"], 1, "no-such-recipe"),
         (["train", "."], 1, "Is a directory"),
-        (["train", "fashion-mnist", "--data", "/"], 1, "is missing"),
+        (["train", "fashion-mnist", "--data", "/"], 1, "Fashion-MNIST's four"),
         (["train", "fashion-mnist", "--threads", "0"], 2, "expected a whole number"),
         (["train"], 2, "recipe"),
+        (["train", "fine-tune"], 1, "give --from ARTIFACT"),
+        (["train", "fast", "--subnet", "d9-9@1"], 1, "subnet d9-9@1: expected 5 depths"),
+        (["train", "fast", "--until", "end"], 1, "phase 'end': expected one of"),
+        (["train", "imagenet-fast"], 1, "give --data with a folder of images"),
+        (["train", "fast", "--country", "Mars"], 1, "expected three capital letters"),
+        (["fold", "no-such-folder"], 1, "expected a folder"),
         (["evaluate", "no-such-folder"], 1, "expected a folder"),
         (["profile", ".", "--device-class", "Bad Name", "--out", "t.json"], 1, "device class"),
         (["calibrate", "."], 1, "artifact.json"),

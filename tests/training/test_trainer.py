@@ -18,6 +18,7 @@ from supernet.normalization import PieceAffine
 from training.augment import Transform
 from training.data import BatchPlan, ImageSource
 from training.memory import Images, MemorySource
+from training.processes import Processes
 from training.recipe import Recipe
 from training.start import untrained
 from training.trainer import Trainer
@@ -85,6 +86,15 @@ def _trained(recipe: Recipe, images: Images, path: Path, num_threads: int = 1) -
     return trainer
 
 
+_UNINTERRUPTED: dict[str, Trainer] = {}  # by recipe: several tests compare with the same one
+
+
+def _uninterrupted(recipe: Recipe, images: Images, path: Path) -> Trainer:
+    if recipe.sha256 not in _UNINTERRUPTED:
+        _UNINTERRUPTED[recipe.sha256] = _trained(recipe, images, path)
+    return _UNINTERRUPTED[recipe.sha256]
+
+
 def _assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     assert a.keys() == b.keys()
     different = [name for name in a if not torch.equal(a[name], b[name])]
@@ -97,7 +107,7 @@ def test_resumed_run_ends_bit_for_bit_the_same(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path, cut_after: int, single_stage: bool
 ) -> None:
     recipe = make_recipe(**SINGLE_STAGE) if single_stage else make_recipe()
-    whole = _trained(recipe, images, tmp_path / "whole.pt")
+    whole = _uninterrupted(recipe, images, tmp_path / "whole.pt")
     calls = 0
 
     def cut(*_: object) -> None:
@@ -117,7 +127,7 @@ def test_resumed_run_ends_bit_for_bit_the_same(
 def test_threads_do_not_change_the_result(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path
 ) -> None:
-    one = _trained(make_recipe(), images, tmp_path / "one.pt", num_threads=1)
+    one = _uninterrupted(make_recipe(), images, tmp_path / "one.pt")
     three = _trained(make_recipe(), images, tmp_path / "three.pt", num_threads=3)
     _assert_same(one.supernet.state_dict(), three.supernet.state_dict())
 
@@ -173,6 +183,15 @@ def test_truncated_checkpoint_is_refused(
         _new(make_recipe(), images, path)
 
 
+def test_micro_batches_are_shared_out_evenly(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    recipe, start = make_recipe(), untrained(make_recipe(), classes=10)
+    with pytest.raises(ValueError, match="expected a multiple of the 3 processes, got 1"):
+        Trainer(recipe, start.supernet, _source(images), tmp_path / "c.pt",
+                processes=Processes(0, 3))  # fmt: skip
+
+
 def test_ledger_counts_images_and_work(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path
 ) -> None:
@@ -223,7 +242,7 @@ def test_bfloat16_learns_too_and_leaves_float32_weights(
 ) -> None:
     trainer = _trained(make_recipe(precision="bfloat16"), images, tmp_path / "c.pt")
     assert {p.dtype for p in trainer.supernet.parameters()} == {torch.float32}
-    exact = _trained(make_recipe(), images, tmp_path / "exact.pt")
+    exact = _uninterrupted(make_recipe(), images, tmp_path / "exact.pt")
     for reduced, full in zip(trainer.phases, exact.phases, strict=True):
         assert reduced.train_loss == pytest.approx(full.train_loss, rel=0.05)
 
