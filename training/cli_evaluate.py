@@ -196,7 +196,9 @@ def _print_accuracies(
     if as_json:
         print(json.dumps([{"subnet": a.id, "accuracy": v} for a, v in found.items()]))
         return
-    table = Table("subnet", f"accuracy ({split}, {images:,} images)")
+    table = Table()
+    table.add_column("subnet", overflow="fold")  # an id that is cut is none
+    table.add_column(f"accuracy ({split}, {images:,} images)")
     for arch, accuracy in found.items():
         table.add_row(arch.id, f"{accuracy:.4f}")
     Console().print(table)
