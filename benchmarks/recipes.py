@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from training.comparison import (
+from training.costs.comparison import (
     REFERENCE_ACCURACY,
     Figures,
     Run,

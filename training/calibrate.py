@@ -21,8 +21,8 @@ from supernet.normalization import (
     SubnetStatistics,
     normalised,
 )
-from training.data import ImageSource, plans_in_order
 from training.evaluate import Advance, by_resolution, told
+from training.images.data import ImageSource, plans_in_order
 from training.randomness import torch_generator
 
 BATCH_SIZE = 500

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from supernet.commandline import Parser
 from supernet.commandline import run as run_command
 from supernet.latency import LatencyTable
-from training import cli_evaluate, cli_export, cli_import, cli_profile, cli_train
+from training.commands import evaluate, export, import_ofa, profile, train
 
 Deliver = Callable[[LatencyTable], str]
 """Puts a measured table where it is used from, and says where that is."""
@@ -21,7 +21,7 @@ def main(argv: Sequence[str], prog: str = "compofa", deliver: Deliver | None = N
     """
     parser = Parser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
-    for theme in (cli_train, cli_import, cli_evaluate, cli_profile, cli_export):
+    for theme in (train, import_ofa, evaluate, profile, export):
         theme.add_parsers(commands)
     arguments = parser.parse_args(argv, argparse.Namespace(deliver=deliver))
     return run_command(arguments.command, arguments)

@@ -14,8 +14,8 @@ from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.normalization import SubnetStatistics, UncalibratedError
 from supernet.normalization_shapes import normalization_shapes
-from training.ahead import computed_ahead
-from training.data import Batch, Dataset, ImageSource, plans_in_order, stratified
+from training.images.ahead import computed_ahead
+from training.images.data import Batch, Dataset, ImageSource, plans_in_order, stratified
 
 BATCH_SIZE = 250
 Advance = Callable[[int], None]

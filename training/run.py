@@ -14,18 +14,18 @@ from supernet.catalog import Catalog
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization
-from training import ledger
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
-from training.data import Dataset
-from training.data_folder import holds_fashion_mnist, open_data_folder
-from training.energy import EnergyMeter
-from training.estimate import Estimate, print_estimate
+from training.costs import ledger
+from training.costs.energy import EnergyMeter
+from training.costs.estimate import Estimate, print_estimate
+from training.costs.ledger import print_account
+from training.costs.rate import training_rate
 from training.evaluate import build_catalog
-from training.file_source import FileLoading
-from training.ledger import print_account
+from training.images.data import Dataset
+from training.images.data_folder import holds_fashion_mnist, open_data_folder
+from training.images.file_source import FileLoading
 from training.processes import processes
 from training.profile import profile
-from training.rate import training_rate
 from training.recipe import Recipe
 from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
-from training.data import BatchPlan
+from training.images.data import BatchPlan
 from training.randomness import draw_seed, python_random, torch_generator
 from training.recipe import Phase, Recipe
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.model import Path, Supernet
-from training.data import Batch
 from training.distillation import DIVERGENCES, Loss
+from training.images.data import Batch
 from training.recipe import Phase, Recipe
 
 Forward = Callable[[Tensor, int, Path], Tensor]

@@ -30,9 +30,9 @@ from training import schedule
 from training.averaging import MovingAverage
 from training.calibrate import average_affines
 from training.checkpoint import Checkpoint, Progress, read_checkpoint
-from training.cost import step_macs
-from training.data import Batch, BatchPlan, ImageSource
-from training.energy import EnergyMeter
+from training.costs.cost import step_macs
+from training.costs.energy import EnergyMeter
+from training.images.data import Batch, BatchPlan, ImageSource
 from training.optimizer import new_optimizer, trained_parameters
 from training.processes import Processes
 from training.randomness import python_random

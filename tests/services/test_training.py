@@ -14,7 +14,7 @@ import pytest
 
 from supernet import artifact
 from supernet.shipped import artifact_folder
-from training.fashion_mnist import DEBIAN_FOLDER
+from training.images.fashion_mnist import DEBIAN_FOLDER
 
 pytestmark = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from supernet import presets
 from supernet.design_space import DesignSpace
-from training.memory import Images
+from training.images.memory import Images
 from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]

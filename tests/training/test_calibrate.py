@@ -22,9 +22,9 @@ from supernet.normalization import (
 )
 from supernet.presets import design_space
 from supernet.skeleton import UnitVariant
-from training.augment import Transform
 from training.calibrate import average_affines, calibrate, calibrate_from
-from training.memory import Images, MemorySource
+from training.images.augment import Transform
+from training.images.memory import Images, MemorySource
 from training.randomness import torch_generator
 
 

@@ -10,11 +10,11 @@ from supernet.design_space import DesignSpace
 from supernet.manifest import Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import SubnetStatistics, UncalibratedError
-from training.augment import Transform
 from training.calibrate import calibrate_from
-from training.data import Dataset, plans_in_order
 from training.evaluate import accuracies, asked_for, build_catalog, with_accuracies
-from training.memory import Images, MemorySource
+from training.images.augment import Transform
+from training.images.data import Dataset, plans_in_order
+from training.images.memory import Images, MemorySource
 
 TRANSFORM = Transform(Preprocessing(mean=(0.2,), std=(0.3,)))
 

@@ -15,9 +15,9 @@ from supernet import presets
 from supernet.design_space import DesignSpace
 from supernet.manifest import Preprocessing
 from supernet.normalization import PieceAffine
-from training.augment import Transform
-from training.data import BatchPlan, ImageSource
-from training.memory import Images, MemorySource
+from training.images.augment import Transform
+from training.images.data import BatchPlan, ImageSource
+from training.images.memory import Images, MemorySource
 from training.processes import Processes
 from training.recipe import Recipe
 from training.start import untrained
