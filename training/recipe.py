@@ -106,6 +106,9 @@ class Recipe(_Frozen):
     mean: tuple[float, ...] = ()
     std: tuple[Positive, ...] = ()
     """Of the pixels in [0, 1], one a channel; empty means the starting artifact's."""
+    centre_crop: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """The share of an image file's shorter side that is taken for evaluation and serving; the
+    whole image, stretched, by default."""
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0.0)] = 3e-5
     """On weights only, never on biases and normalisation."""

@@ -163,7 +163,7 @@ def _say_cost(recipe: Recipe, start: Start, train_images: int, setting: Setting)
 def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> Preprocessing:
     """The recipe's own, or else that of the artifact it begins with."""
     if beginning is None or recipe.mean:
-        return Preprocessing(mean=recipe.mean, std=recipe.std)
+        return Preprocessing(mean=recipe.mean, std=recipe.std, centre_crop=recipe.centre_crop)
     return beginning.manifest.preprocessing
 
 
