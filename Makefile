@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-train recipe-fashion-mnist clean
+.PHONY: help install demo test test-slow lint format bench bench-train recipe-fashion-mnist rivals clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,11 +49,19 @@ bench-train: $(VENV)/.dev ## Compare the recipes by their finished runs
 recipe-fashion-mnist: $(VENV)/.dev ## Train the shipped net again (hours on two cores)
 	$(BIN)/compofa train fashion-mnist --out runs/fashion-mnist
 
+rivals: $(VENV)/.dev ## Train what bench-train compares: four recipes, two seeds (hours)
+	@set -e; for seed in 0 1; do for recipe in fast compofa compofa-elastic ofa; do \
+	  run=runs/$$recipe-$$seed; \
+	  [ -d $$run/artifact ] || $(BIN)/compofa train $$recipe --seed $$seed --out $$run; \
+	  $(BIN)/python benchmarks/recipes.py --collect $$run $$recipe-seed$$seed \
+	    --command "compofa train $$recipe --seed $$seed"; \
+	done; done
+
 # Keeps torch's large buffers in the process instead of handing them back to the kernel at
 # every step: about a fifth faster on a CPU (glibc).
-recipe-fashion-mnist: export MALLOC_MMAP_MAX_ := 0
-recipe-fashion-mnist: export MALLOC_TRIM_THRESHOLD_ := 100000000000
-recipe-fashion-mnist: export MALLOC_TOP_PAD_ := 500000000
+recipe-fashion-mnist rivals: export MALLOC_MMAP_MAX_ := 0
+recipe-fashion-mnist rivals: export MALLOC_TRIM_THRESHOLD_ := 100000000000
+recipe-fashion-mnist rivals: export MALLOC_TOP_PAD_ := 500000000
 
 clean: ## Remove .venv and what tools have left, but not runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,7 @@
 """How short the fold phase can be: over all 243 subnets at full resolution, on validation images.
 
     compofa train compofa --until compound-2 --out runs/compofa-unfolded
-    python benchmarks/fold.py runs/compofa-unfolded/artifact
+    python benchmarks/studies/fold.py runs/compofa-unfolded/artifact
 
 Compares statistics per subnet (a), the fold phase at several lengths and rates (b), and one
 averaged affine a piece without it (c). Each artifact given is a row group of its own; artifacts of

@@ -1,6 +1,6 @@
 """Five architectures along the frontier: cut from a supernet, and trained alone as long.
 
-    python benchmarks/family.py runs/compofa/artifact
+    python benchmarks/studies/family.py runs/compofa/artifact
 
 Trains the recipe `alone` for each of the five (kept under `runs/family`, not trained again). The
 one trained alone sees only its own resolution, the supernet sees all of its own.
