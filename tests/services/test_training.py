@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from supernet import artifact
 from supernet.shipped import artifact_folder
@@ -161,6 +163,56 @@ def test_one_subnet_of_the_shipped_net_fine_tuned_stands_alone(tmp_path: Path) -
     assert tuned.manifest.ledger.start is not None
     whole = (artifact_folder() / "weights.safetensors").stat().st_size
     assert (out / "artifact" / "weights.safetensors").stat().st_size < whole / 2
+
+
+FOLDER_RECIPE = """
+name = "own-images"
+design_space = "fashion-mnist-mbv3"
+batch_size = 8
+validation_images = 6
+mean = [0.4]
+std = [0.3]
+profile = false
+unreadable_images = "skip"
+
+[[phases]]
+name = "only"
+epochs = 12
+learning_rate = 0.05
+subnets = ["largest"]
+
+[[phases]]
+name = "fold"
+epochs = 1
+learning_rate = 0.005
+subnets = ["largest"]
+normalization = "piece-affine"
+"""
+
+
+@pytest.mark.timeout(400)
+def test_a_folder_of_images_of_ones_own_is_learnt(tmp_path: Path) -> None:
+    """Three classes told apart by where the bright bar is; one file is no image."""
+    path, data = tmp_path / "own.toml", tmp_path / "data"
+    path.write_text(FOLDER_RECIPE)
+    for split, images in (("train", 24), ("val", 8)):
+        for place, name in enumerate(("bottom", "middle", "top")):
+            folder = data / split / name
+            folder.mkdir(parents=True)
+            for i in range(images):
+                pixels = np.random.default_rng(i).integers(0, 60, (28, 28), np.uint8)
+                pixels[20 - 8 * place : 24 - 8 * place] = 250
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    (data / "train" / "top" / "notes.png").write_text("not an image")
+    done = _run("train", path, "--data", data, "--subnet", "d2-2-2-2-2@28", "--workers", "1",
+                "--out", tmp_path / "run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "notes.png" in done.stderr
+    manifest = artifact.load(tmp_path / "run" / "artifact").manifest
+    assert manifest.labels == ("bottom", "middle", "top")
+    (entry,) = manifest.catalog.entries
+    assert entry.accuracy > 0.8
+    assert entry.test_accuracy is None
 
 
 @pytest.mark.timeout(400)
