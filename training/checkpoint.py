@@ -33,15 +33,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights, optimizer state, the weights' moving averages, the teacher's weights once there is
-    one, and the ledger. `identity` is the run's: its recipe and what it started from."""
+    """Weights, the updater's state within a phase, the teacher's weights once there is one, and
+    the ledger. `identity` is the run's: its recipe and what it started from."""
 
     identity: str
     progress: Progress
-    folded: bool
     weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    averages: list[Tensor]
+    updater: dict[str, Any]
     teacher: dict[str, Tensor]
     phases: tuple[Phase, ...]
 
@@ -49,10 +47,8 @@ class Checkpoint:
         state = {
             "identity": self.identity,
             "progress": asdict(self.progress),
-            "folded": self.folded,
             "weights": self.weights,
-            "optimizer": self.optimizer,
-            "averages": self.averages,
+            "updater": self.updater,
             "teacher": self.teacher,
             "phases": [phase.model_dump() for phase in self.phases],
         }
@@ -86,10 +82,8 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
     return Checkpoint(
         identity=identity,
         progress=Progress(**state["progress"]),
-        folded=state["folded"],
         weights=state["weights"],
-        optimizer=state["optimizer"],
-        averages=state["averages"],
+        updater=state["updater"],
         teacher=state["teacher"],
         phases=tuple(Phase(**phase) for phase in state["phases"]),
     )

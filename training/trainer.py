@@ -27,17 +27,16 @@ from supernet.model import Supernet
 from supernet.normalization import BatchNormalization, PieceAffine
 from supernet.presets import design_space
 from training import schedule
-from training.averaging import MovingAverage
 from training.calibrate import average_affines
 from training.checkpoint import Checkpoint, Progress, read_checkpoint
 from training.costs.cost import step_macs
 from training.costs.energy import EnergyMeter
 from training.images.data import Batch, BatchPlan, ImageSource
-from training.optimizer import new_optimizer, trained_parameters
 from training.processes import Processes
 from training.randomness import python_random
 from training.recipe import Phase, Recipe
-from training.step import Forward, Gradients, Step, loss_of
+from training.step import Forward, Step, loss_of
+from training.updater import Updater
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,16 @@ class Trainer:
         self.phases: tuple[manifest.Phase, ...] = ()
         self.teacher = teacher and teacher.to(self.device).requires_grad_(False)
         self.supernet = channels_last(start).to(self.device)
-        self._check_shares()
+        self._check_batches()
         self._restore()
 
-    def _check_shares(self) -> None:
-        """Micro-batches are what processes share out: each gets as many."""
+    def _check_batches(self) -> None:
+        """A batch is whole, and micro-batches are what processes share out: each gets as many."""
+        if self.recipe.batch_size > len(self.images):
+            raise ValueError(
+                f"batch_size: expected at most the {len(self.images)} training images, got "
+                f"{self.recipe.batch_size}"
+            )
         for phase in self.recipe.phases:
             if phase.micro_batches % self.processes.count:
                 raise ValueError(
@@ -137,14 +141,12 @@ class Trainer:
         self._prepare(phase)
 
     def _prepare(self, phase: Phase) -> None:
-        """What lives as long as a phase: parameters, optimizer, average, and how a step goes."""
-        self._parameters = trained_parameters(self.supernet)
-        self.optimizer = new_optimizer(self.recipe, self._parameters)
-        self.average = MovingAverage(self._parameters, phase.ema) if phase.ema else None
+        """What lives as long as a phase: how a step goes and how it changes the weights."""
+        self._updater = Updater(self.recipe, phase, self.supernet, self.processes)
         taught = phase.distillation and phase.distill_from == "teacher"
         self._current = Step(
             supernet=self.supernet,
-            parameters=self._parameters,
+            parameters=self._updater.parameters,
             forward=self._forward(),
             teach=self._teach if taught else None,
             phase=phase,
@@ -173,7 +175,7 @@ class Trainer:
                 accuracy = self._step(phase, steps, batches)
                 self.progress.step += 1
                 self.progress.seconds += time.perf_counter() - started
-                rate = self.optimizer.param_groups[0]["lr"]
+                rate = schedule.learning_rate(phase, self.progress.step - 1, steps)
                 report(StepReport(phase, self.progress, steps, accuracy, rate))
                 if self.progress.step % self.recipe.checkpoint_steps == 0:
                     self._count_energy()
@@ -202,8 +204,6 @@ class Trainer:
     def _step(self, phase: Phase, steps: int, batches: list[Batch]) -> float:
         """One batch through the step's subnets; returns the first one's accuracy on it."""
         step = self.progress.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(phase, step, steps)
         archs = self._archs(phase, step)
         weights = schedule.loss_weights(phase, step, steps)
         done = list(self._pool.map(lambda b: self._current.gradients(b, archs, weights), batches))
@@ -212,26 +212,11 @@ class Trainer:
         assert totals is not None
         loss, accuracy = (totals / phase.micro_batches).tolist()
         self._check_finite(phase, loss)
-        self._update(done, phase.micro_batches)
-        if self.average:
-            self.average.update(step)
+        self._updater.update(done, schedule.learning_rate(phase, step, steps), step)
         self.progress.images += self.recipe.batch_size
         self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
         self.progress.loss += (0.02 if step else 1.0) * (loss - self.progress.loss)
         return float(accuracy)
-
-    @torch.no_grad()
-    def _update(self, parts: Sequence[Gradients], micro_batches: int) -> None:
-        """Sum over micro-batches in a fixed order, then over processes; average; step."""
-        sums = []
-        for gradients in zip(*(part.values for part in parts), strict=True):
-            present = [gradient for gradient in gradients if gradient is not None]
-            sums.append(sum(present[1:], present[0]) if present else None)
-        for parameter, total in zip(self._parameters, self.processes.summed(sums), strict=True):
-            parameter.grad = None if total is None else total / micro_batches
-        if self.recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_norm)
-        self.optimizer.step()
 
     def _teach(self, x: Tensor) -> Tensor:
         assert self.teacher is not None
@@ -261,8 +246,7 @@ class Trainer:
         return (batch.x.to(self.device) for batch in self.images.batches(plans))
 
     def _finish(self, phase: Phase) -> None:
-        if self.average:
-            self.average.put_in_place()
+        self._updater.finish()
         self._count_energy()
         self.phases += (self._account(phase),)
         if phase.name == self.recipe.teacher:
@@ -295,14 +279,11 @@ class Trainer:
     def _write(self) -> None:
         if not self.processes.is_first:
             return
-        between = self.progress.step == 0
         Checkpoint(
             identity=self.identity,
             progress=self.progress,
-            folded=isinstance(self.supernet.normalization, PieceAffine),
             weights=self.supernet.state_dict(),
-            optimizer={} if between else self.optimizer.state_dict(),
-            averages=self.average.values if self.average and not between else [],
+            updater=self._updater.state() if self.progress.step else {},
             teacher=self._trained_teacher(),
             phases=self.phases,
         ).write(self.path)
@@ -326,9 +307,7 @@ class Trainer:
             self.teacher.requires_grad_(False)
         if self.progress.step:
             self._prepare(self.recipe.phases[self.progress.phase])
-            self.optimizer.load_state_dict(saved.optimizer)
-            if self.average:
-                self.average.values = [value.to(self.device) for value in saved.averages]
+            self._updater.load(saved.updater)
 
 
 def _load(supernet: Supernet, weights: dict[str, Tensor]) -> None:
