@@ -89,11 +89,7 @@ class BatchNormalization(Normalization):
 
 def batch_norm(_layer: str, conv: Convolution, x: Tensor, /) -> Tensor:
     """Normalise by the batch's own mean and variance."""
-    return normalised(conv(x, conv.weight), conv)
-
-
-def normalised(y: Tensor, conv: Convolution) -> Tensor:
-    """The convolution's output [B, C, H, W], normalised by its own mean and variance."""
+    y = conv(x, conv.weight)
     return F.batch_norm(y, None, None, conv.gamma, conv.beta, training=True, eps=EPS)
 
 

@@ -19,7 +19,6 @@ from supernet.normalization import (
     PieceNorm,
     Position,
     SubnetStatistics,
-    normalised,
 )
 from training.evaluate import Advance, by_resolution, told
 from training.images.data import ImageSource, plans_in_order
@@ -38,8 +37,7 @@ class Moments:
         self.var = torch.zeros_like(gamma)
         self.batches = 0
 
-    def add(self, output: Tensor) -> None:
-        var, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+    def add(self, mean: Tensor, var: Tensor) -> None:
         self.batches += 1
         self.mean += (mean - self.mean) / self.batches
         self.var += (var - self.var) / self.batches
@@ -59,8 +57,12 @@ class RecordingNormalization(Normalization):
         def record(layer: str, conv: Convolution, x: Tensor) -> Tensor:
             moments = self.moments.setdefault((place, layer), Moments(conv.gamma, conv.beta))
             y = conv(x, conv.weight)
-            moments.add(y)
-            return normalised(y, conv)
+            # Moments come with the normalised output: var_mean is slow on channels-last tensors.
+            y, mean, invstd = torch.native_batch_norm(
+                y, conv.gamma, conv.beta, None, None, True, 0.0, EPS
+            )
+            moments.add(mean, (invstd**-2 - EPS).clamp_(min=0.0))
+            return y
 
         return record
 
