@@ -169,8 +169,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
 
     Raises `ValueError` rather than remove something that is not an artifact.
     """
-    if folder.exists() and not _may_go(folder):
-        raise ValueError(f"artifact {folder}: something else is there; give a new or empty folder")
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -182,6 +181,12 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         put_in_place(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_place(folder: Path) -> None:
+    """Raise `ValueError` where something is at `folder` that `save` would not replace."""
+    if folder.exists() and not _may_go(folder):
+        raise ValueError(f"artifact {folder}: something else is there; give a new or empty folder")
 
 
 def _may_go(folder: Path) -> bool:

@@ -49,6 +49,8 @@ def _read(what: str, path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.filename is None:  # not the file system's: the archive in the file is torn
+            raise ValueError(f"{what} {path}: is truncated") from None
         raise ValueError(f"{what} {path}: {error.strerror or error}") from None
     except Exception as error:  # a torn or foreign file can fail anywhere in the unpickler
         code = re.search(r"GLOBAL (\S+)", str(error))

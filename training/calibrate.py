@@ -76,7 +76,11 @@ def average_affines(supernet: Supernet, batches: Iterable[Tensor], rng: random.R
     its own (facts: up to 50 points lost on the smallest subnet); the fold phase repairs it.
     """
     space = supernet.space
-    space.unit_variants()  # says so where there are too many pieces
+    if not space.can_be_listed:
+        raise ValueError(
+            f"design space {space.name!r}: has too many pieces to give each an affine; fold a net "
+            "on a compound space, or train one subnet of this"
+        )
     recorder = RecordingNormalization(by_path=False)
     supernet.normalization = recorder
     for batch in batches:

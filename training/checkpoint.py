@@ -13,6 +13,8 @@ from torch import Tensor
 
 from supernet.durable import write_file
 from supernet.manifest import Phase
+from training import recipe
+from training.costs.energy import Energy
 
 
 @dataclass(slots=True)
@@ -29,6 +31,26 @@ class Progress:
     energy_kwh: float | None = None
     co2_kg: float | None = None
     loss: float = 0.0
+
+    def add(self, energy: Energy) -> None:
+        """What was taken since the last time; nothing where nothing is measured."""
+        if energy.kwh is not None and energy.co2_kg is not None:
+            self.energy_kwh = (self.energy_kwh or 0.0) + energy.kwh
+            self.co2_kg = (self.co2_kg or 0.0) + energy.co2_kg
+
+    def account(self, phase: recipe.Phase) -> Phase:
+        """The ledger's entry for the phase at hand."""
+        return Phase(
+            name=phase.name,
+            epochs=phase.epochs,
+            images=self.images,
+            macs=self.macs,
+            hours=round(self.seconds / 3600, 4),
+            waiting_hours=round(self.waiting / 3600, 4),
+            energy_kwh=self.energy_kwh,
+            co2_kg=self.co2_kg,
+            train_loss=round(self.loss, 4),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +98,8 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         raise ValueError(unreadable)
     if state["identity"] != identity:
         raise ValueError(
-            f"checkpoint {path}: belongs to another recipe or another start; give another --out or "
-            "remove it"
+            f"checkpoint {path}: belongs to another recipe, another start or other images; give "
+            "another --out or remove it"
         )
     return Checkpoint(
         identity=identity,

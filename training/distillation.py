@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,16 +19,18 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A weighted mean of cross-entropy with the labels and divergence from a teacher.
+    """Cross-entropy with the labels and divergence from a teacher, by their weights.
 
-    Weights are scaled to sum to 1, so that they do not change the size of the gradient. With
-    both at 1 and soft cross-entropy this is Once-for-All's (Cai et al., ICLR 2020, section 3.4).
+    Their mean, so that weights do not change the size of the gradient, or with `summed` their
+    sum: with both weights at 1 and soft cross-entropy that is Once-for-All's (Cai et al., ICLR
+    2020, section 3.4).
     """
 
     label_smoothing: float
     label_weight: float
     distillation: float
     divergence: Divergence
+    summed: bool = False
 
     def __call__(self, logits: Tensor, labels: Tensor, soft: Tensor | None = None) -> Tensor:
         """The loss of `logits` [B, classes]; only the labels [B] count without a teacher's
@@ -38,7 +41,7 @@ class Loss:
         if self.label_weight:
             hard = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
             loss = loss + self.label_weight * hard
-        return loss / (self.label_weight + self.distillation)
+        return loss if self.summed else loss / (self.label_weight + self.distillation)
 
 
 def soft_cross_entropy(logits: Tensor, soft: Tensor) -> Tensor:
@@ -66,14 +69,14 @@ def _alpha_terms(student_log: Tensor, teacher_log: Tensor, alpha: float) -> tupl
     D = E_q[f(p/q)] with f(t) = (t^a - 1) / (a (a - 1)), and f(t) = t log t at a = 1; its gradient
     is -E_q[r(p/q) grad log q] with r(t) = t f'(t) - f(t).
     """
-    q, ratio = student_log.detach().exp(), (teacher_log - student_log.detach()).exp()
-    if alpha == 1.0:
-        values, r = ratio * ratio.log(), ratio
-    else:
-        power = (ratio**alpha).clamp(max=CLIP)
-        base = 1.0 / (alpha * (alpha - 1.0))
-        values, r = (power - 1.0) * base, power / alpha + base
-    return (q * values).sum(1), -(q * r * student_log).sum(1)
+    if alpha == 1.0:  # Kullback-Leibler, written so that a certain student gives no 0 * infinity
+        p = teacher_log.exp()
+        return (p * (teacher_log - student_log.detach())).sum(1), -(p * student_log).sum(1)
+    log_ratio = teacher_log - student_log.detach()
+    power = (alpha * log_ratio).clamp(max=math.log(CLIP)).exp()
+    base = 1.0 / (alpha * (alpha - 1.0))
+    q = student_log.detach().exp()
+    return (q * (power - 1.0) * base).sum(1), -(q * (power / alpha + base) * student_log).sum(1)
 
 
 DIVERGENCES: dict[str, Divergence] = {

@@ -42,14 +42,12 @@ class Processes:
         if self.count == 1 or not present:
             return list(tensors)
         flat = torch.cat([t.flatten() for t in present])
-        dist.all_reduce(flat)
+        try:
+            dist.all_reduce(flat)
+        except RuntimeError:
+            raise ConnectionError("another of the training processes has ended") from None
         parts = iter(torch.split(flat, [t.numel() for t in present]))
         return [None if t is None else next(parts).view(t.shape) for t in tensors]
-
-    def wait(self) -> None:
-        """Until all have come here."""
-        if self.count > 1:
-            dist.barrier()
 
 
 @contextmanager
@@ -59,7 +57,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Loss and accuracy are summed on the CPU, gradients where they are.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), count)
     finally:

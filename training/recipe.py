@@ -60,7 +60,7 @@ class Phase(_Frozen):
     distillation: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the soft labels."""
     label_weight: Annotated[float, Field(ge=0.0)] = 1.0
-    """Weight of the true labels, for subnets that are taught; the sum of both is scaled to 1."""
+    """Weight of the true labels, for subnets that are taught."""
     distill_from: Literal["teacher", "first"] = "teacher"
     """Who teaches: the recipe's teacher, or in each step its first subnet (in-place)."""
     divergence: Literal["cross-entropy", "alpha"] = "cross-entropy"
@@ -113,6 +113,11 @@ class Recipe(_Frozen):
     weight_decay: Annotated[float, Field(ge=0.0)] = 3e-5
     """On weights only, never on biases and normalisation."""
     label_smoothing: Fraction = 0.1
+    losses: Literal["mean", "sum"] = "mean"
+    """How the loss of true labels and that of soft ones are put together; 'sum' is what the
+    published learning rates of Once-for-All and CompOFA go with."""
+    train_resolutions: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Pixels, one drawn for each step; the design space's own by default."""
     clip_norm: Positive | None = None
     """Largest gradient norm of a step; absent means no clipping."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -157,6 +162,8 @@ class Recipe(_Frozen):
             if self.compile and phase.share_prefix:
                 raise ValueError(f"phase {phase.name!r}: share_prefix: cannot be compiled")
             folded_before = any(p.normalization == "piece-affine" for p in self.phases[:i])
+            if folded_before and phase.sort_channels:
+                raise ValueError(f"phase {phase.name!r}: sort_channels: the net is already folded")
             if folded_before and phase.normalization == "batch":
                 raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
         return self

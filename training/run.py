@@ -24,32 +24,14 @@ from training.evaluate import build_catalog
 from training.images.data import Dataset
 from training.images.data_folder import holds_fashion_mnist, open_data_folder
 from training.images.file_source import FileLoading
-from training.processes import processes
+from training.processes import Processes, processes
 from training.profile import profile
 from training.recipe import Recipe
 from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track
+from training.run_folder import RunFolder, stopped
 from training.start import Start, from_artifact, untrained
 from training.trainer import Trainer
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """Where a run keeps its state and leaves its result."""
-
-    path: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def artifact(self) -> Path:
-        return self.path / "artifact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +67,9 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     preprocessing = _preprocessing(recipe, beginning)
     dataset = _dataset(recipe, setting, preprocessing, beginning)
     start = _start(recipe, setting.subnet, beginning, len(dataset.labels))
-    out.mkdir(parents=True, exist_ok=True)
-    done = _train(recipe, RunFolder(out), setting, start, dataset)
+    artifact.check_place(RunFolder(out).artifact)
+    with processes(setting.device) as group, RunFolder(out).held(group):
+        done = _train(recipe, RunFolder(out), setting, start, dataset, group)
     if done is None:
         return None
     description = Description(
@@ -110,16 +93,21 @@ class _Trained:
 
 
 def _train(
-    recipe: Recipe, folder: RunFolder, setting: Setting, start: Start, dataset: Dataset
+    recipe: Recipe,
+    folder: RunFolder,
+    setting: Setting,
+    start: Start,
+    dataset: Dataset,
+    group: Processes,
 ) -> _Trained | None:
     """The recipe's phases; what comes of them in the first of the processes."""
-    with processes(setting.device) as group, EnergyMeter(setting.country) as meter:
+    with EnergyMeter(setting.country) as meter:
         trainer = Trainer(
             recipe,
             start.supernet,
             dataset.train,
             folder.checkpoint,
-            identity=start.identity,
+            identity=f"{start.identity} on {dataset.identity}",
             teacher=start.teacher,
             num_threads=setting.num_threads,
             device=setting.device,
@@ -129,8 +117,9 @@ def _train(
         if not group.is_first:
             trainer.run(lambda _: None)
             return None
-        expected = _say_cost(recipe, start, len(dataset.train), setting)
-        with RunReport(folder.log, setting.tensorboard) as report:
+        expected = _say_cost(recipe, start, len(dataset.train), setting, group)
+        meter.since_last()  # what the estimate took is not the run's
+        with RunReport(folder.log, setting.tensorboard) as report, stopped(trainer.stop, group):
             trainer.run(report)
     written = ledger.build(
         recipe,
@@ -146,7 +135,9 @@ def _train(
     return _Trained(trainer.supernet.cpu().eval(), written, expected)
 
 
-def _say_cost(recipe: Recipe, start: Start, train_images: int, setting: Setting) -> Estimate:
+def _say_cost(
+    recipe: Recipe, start: Start, train_images: int, setting: Setting, group: Processes
+) -> Estimate:
     """What is to come, before it begins."""
     space = start.supernet.space
     rate = training_rate(space, num_threads=setting.num_threads, device=setting.device)
@@ -156,7 +147,7 @@ def _say_cost(recipe: Recipe, start: Start, train_images: int, setting: Setting)
         Console(stderr=True),
         space=space,
         teacher_space=start.teacher.space if start.teacher else None,
-        macs_per_second=rate,
+        macs_per_second=rate * group.count,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
+from supernet.presets import design_space
 from training.images.data import BatchPlan
 from training.randomness import draw_seed, python_random, torch_generator
 from training.recipe import Phase, Recipe
@@ -44,12 +45,23 @@ def loss_weights(phase: Phase, step: int, steps: int) -> list[float]:
     return [1.0] + [min(1.0, rising)] * (len(phase.subnets) - 1)
 
 
+def phase_space(phase: Phase, own: DesignSpace) -> DesignSpace:
+    """The space that a phase draws from: another on the skeleton of the run's `own`, where it
+    names one and the run is not of one subnet alone."""
+    if phase.design_space is None or own.only is not None:
+        return own
+    return design_space(phase.design_space).model_copy(update={"skeleton": own.skeleton})
+
+
 def sampled_subnets(
     recipe: Recipe, phase: Phase, space: DesignSpace, step: int
 ) -> list[Architecture]:
-    """The subnets to train at a step, all at one resolution drawn for the step."""
+    """The subnets to train at a step, all at one resolution drawn for the step; in a space of
+    one architecture, that one once."""
     rng = python_random(recipe.seed, phase.name, step)
-    resolution = rng.choice(space.resolutions)
+    resolution = rng.choice(recipe.train_resolutions or space.resolutions)
+    if space.only is not None:
+        return [space.only]
     archs = []
     for pick in phase.subnets:
         if pick == "random":

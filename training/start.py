@@ -11,6 +11,7 @@ from torch import nn
 
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact
+from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.narrow import narrow
 from supernet.normalization import BatchNormalization, PieceAffine
@@ -38,6 +39,8 @@ def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
     """A net on the recipe's design space with `classes` outputs; with a subnet's id, that subnet
     alone, as the rival of the one cut from a supernet."""
     assert recipe.design_space is not None
+    if classes < 2:
+        raise ValueError("the images have only one class: expected at least 2")
     space = design_space(recipe.design_space)
     skeleton = space.skeleton.model_copy(update={"classes": classes})
     space, identity = space.model_copy(update={"skeleton": skeleton}), recipe.sha256
@@ -64,8 +67,11 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
     if subnet is not None:
         arch = Architecture.parse(subnet)
         supernet.space.check(arch)
+        if not isinstance(supernet.normalization, PieceAffine):
+            supernet.normalization = BatchNormalization()  # training measures statistics anew
         supernet, identity = narrow(supernet, arch), f"{identity}/{subnet}"
         name = _file_name(f"{name}:{subnet}")
+    _check_same_space(recipe, artifact.manifest.design_space)
     known = supernet.space.skeleton.classes
     if recipe.new_classifier:
         supernet = _with_classes(supernet, classes, draw_seed(recipe.seed, "classifier"))
@@ -76,6 +82,20 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
         )
     recipe.check_space(supernet.space)
     return Start(supernet.train().requires_grad_(True), teacher, name, identity, origin)
+
+
+def _check_same_space(recipe: Recipe, space: DesignSpace) -> None:
+    """The recipe's own space, if it has one, is the artifact's but for name and classes."""
+    if recipe.design_space is None:
+        return
+    skeleton = design_space(recipe.design_space).skeleton
+    classes = {"skeleton": skeleton.model_copy(update={"classes": space.skeleton.classes})}
+    own = design_space(recipe.design_space).model_copy(update=classes | {"name": space.name})
+    if own != space:
+        raise ValueError(
+            f"recipe {recipe.name}: its design_space {recipe.design_space!r} is not the "
+            f"artifact's, {space.name!r}"
+        )
 
 
 def _file_name(name: str) -> str:

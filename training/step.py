@@ -106,4 +106,5 @@ def loss_of(recipe: Recipe, phase: Phase) -> Loss:
         phase.label_weight,
         phase.distillation,
         DIVERGENCES[phase.divergence],
+        summed=recipe.losses == "sum",
     )

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import itertools
 import math
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,16 +21,14 @@ from torch import Tensor
 
 from supernet import manifest
 from supernet.architecture import Architecture
-from supernet.design_space import DesignSpace
 from supernet.importance import sort_channels
 from supernet.layers import channels_last
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization, PieceAffine
-from supernet.presets import design_space
 from training import schedule
 from training.calibrate import average_affines
 from training.checkpoint import Checkpoint, Progress, read_checkpoint
-from training.costs.cost import step_macs
+from training.costs.cost import covering_macs, step_macs
 from training.costs.energy import EnergyMeter
 from training.images.data import Batch, BatchPlan, ImageSource
 from training.processes import Processes
@@ -41,8 +40,7 @@ from training.updater import Updater
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step tells whoever watches: `accuracy` [0, 1] is the first subnet's on the batch,
-    `loss` is averaged over the last steps, `gradient_norm` is before clipping."""
+    """What a step tells whoever watches: `accuracy` [0, 1] is the first subnet's on the batch."""
 
     phase: Phase
     progress: Progress
@@ -64,7 +62,8 @@ class Trainer:
 
     The micro-batches of a step run side by side on `num_threads` threads, each with one of
     torch's own: no barriers inside the small layers, which is faster than sharing every layer,
-    and possible because the forward is stateless.
+    and possible because the forward is stateless. Whoever sets `stop` gets a `KeyboardInterrupt`
+    after the step at hand, with a checkpoint written.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Trainer:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="micro-batch")
         self.recipe, self.images, self.path = recipe, images, checkpoint
         self.device, self.processes = device or torch.device("cpu"), processes or Processes()
-        self._meter = meter
+        self._meter, self.stop = meter, threading.Event()
         self.identity = identity or recipe.sha256
         self.space = start.space
         self.progress = Progress()
@@ -113,27 +112,22 @@ class Trainer:
         """Train through all phases that are left."""
         while self.progress.phase < len(self.recipe.phases):
             phase = self.recipe.phases[self.progress.phase]
-            self.supernet.space = self._space_of(phase)
+            self.supernet.space = schedule.phase_space(phase, self.space)
             if self.progress.step == 0:
                 self._begin(phase)
             self._run_phase(phase, report)
             self._finish(phase)
         self.supernet.space = self.space
 
-    def _space_of(self, phase: Phase) -> DesignSpace:
-        if phase.design_space is None:
-            return self.space
-        skeleton = self.space.skeleton
-        return design_space(phase.design_space).model_copy(update={"skeleton": skeleton})
-
     def _begin(self, phase: Phase) -> None:
         """Bring the net into the state that the phase begins with."""
         folded = isinstance(self.supernet.normalization, PieceAffine)
+        if phase.sort_channels and folded:
+            raise ValueError(f"phase {phase.name!r}: sort_channels: the net is already folded")
         if phase.sort_channels:
             sort_channels(self.supernet)
         if phase.normalization == "piece-affine" and not folded:
-            rng = python_random(self.recipe.seed, phase.name, "subnets")
-            average_affines(self.supernet, self._calibration_batches(phase), rng)
+            self._average_affines(phase)
         elif phase.normalization == "batch" and folded:
             raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
         elif phase.normalization == "batch":
@@ -177,9 +171,12 @@ class Trainer:
                 self.progress.seconds += time.perf_counter() - started
                 rate = schedule.learning_rate(phase, self.progress.step - 1, steps)
                 report(StepReport(phase, self.progress, steps, accuracy, rate))
-                if self.progress.step % self.recipe.checkpoint_steps == 0:
+                stopping = self.stop.is_set()
+                if self.progress.step % self.recipe.checkpoint_steps == 0 or stopping:
                     self._count_energy()
                     self._write()
+                if stopping:
+                    raise KeyboardInterrupt
         finally:
             if isinstance(stream, Generator):
                 stream.close()  # ends its workers
@@ -211,8 +208,9 @@ class Trainer:
         (totals,) = self.processes.summed([torch.tensor(figures, dtype=torch.float64).sum(1)])
         assert totals is not None
         loss, accuracy = (totals / phase.micro_batches).tolist()
-        self._check_finite(phase, loss)
-        self._updater.update(done, schedule.learning_rate(phase, step, steps), step)
+        norm = self._updater.collect(done)
+        self._check_finite(phase, loss=loss, gradient_norm=norm)
+        self._updater.update(schedule.learning_rate(phase, step, steps), step)
         self.progress.images += self.recipe.batch_size
         self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
         self.progress.loss += (0.02 if step else 1.0) * (loss - self.progress.loss)
@@ -220,7 +218,8 @@ class Trainer:
 
     def _teach(self, x: Tensor) -> Tensor:
         assert self.teacher is not None
-        return self.teacher(x, self.teacher.space.largest.at(x.shape[-1]))  # type: ignore[no-any-return]
+        space, resolution = self.teacher.space, x.shape[-1]
+        return self.teacher.run_path(x, resolution, space.variants(space.largest))
 
     def _image_macs(self, phase: Phase, archs: Sequence[Architecture]) -> int:
         """Training MACs of one image through a step."""
@@ -233,12 +232,23 @@ class Trainer:
             share_prefix=phase.share_prefix,
         )
 
-    def _check_finite(self, phase: Phase, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"phase {phase.name!r}, step {self.progress.step}: the loss is {loss}; "
-                f"learning_rate {phase.learning_rate} may be too high"
-            )
+    def _check_finite(self, phase: Phase, **figures: float) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"phase {phase.name!r}, step {self.progress.step}: the {name} is {value}; "
+                    f"learning_rate {phase.learning_rate:g} may be too high"
+                )
+
+    def _average_affines(self, phase: Phase) -> None:
+        """The start of a fold phase, counted as part of its cost."""
+        started, rng = time.perf_counter(), python_random(self.recipe.seed, phase.name, "subnets")
+        space, size = self.supernet.space, min(schedule.CALIBRATION_BATCH_SIZE, len(self.images))
+        average_affines(self.supernet, self._calibration_batches(phase), rng)
+        resolutions = itertools.cycle(space.resolutions)
+        for resolution in itertools.islice(resolutions, schedule.CALIBRATION_BATCHES):
+            self.progress.macs += size * covering_macs(space, resolution)
+        self.progress.seconds += time.perf_counter() - started
 
     def _calibration_batches(self, phase: Phase) -> Iterator[Tensor]:
         resolutions, count = self.supernet.space.resolutions, len(self.images)
@@ -248,30 +258,15 @@ class Trainer:
     def _finish(self, phase: Phase) -> None:
         self._updater.finish()
         self._count_energy()
-        self.phases += (self._account(phase),)
+        self.phases += (self.progress.account(phase),)
         if phase.name == self.recipe.teacher:
             self.teacher = self._copy_of_supernet()
         self.progress = Progress(phase=self.progress.phase + 1)
         self._write()
 
-    def _account(self, phase: Phase) -> manifest.Phase:
-        return manifest.Phase(
-            name=phase.name,
-            epochs=phase.epochs,
-            images=self.progress.images,
-            macs=self.progress.macs,
-            hours=round(self.progress.seconds / 3600, 4),
-            waiting_hours=round(self.progress.waiting / 3600, 4),
-            energy_kwh=self.progress.energy_kwh,
-            co2_kg=self.progress.co2_kg,
-            train_loss=round(self.progress.loss, 4),
-        )
-
     def _count_energy(self) -> None:
-        taken, progress = self._meter.since_last() if self._meter else None, self.progress
-        if taken and taken.kwh is not None and taken.co2_kg is not None:
-            progress.energy_kwh = (progress.energy_kwh or 0.0) + taken.kwh
-            progress.co2_kg = (progress.co2_kg or 0.0) + taken.co2_kg
+        if self._meter:
+            self.progress.add(self._meter.since_last())
 
     def _copy_of_supernet(self) -> Supernet:
         return copy.deepcopy(self.supernet).requires_grad_(False)
@@ -302,7 +297,9 @@ class Trainer:
         _load(self.supernet, saved.weights)
         if saved.teacher:
             (phase,) = (p for p in self.recipe.phases if p.name == self.recipe.teacher)
-            self.teacher = channels_last(Supernet(self._space_of(phase))).to(self.device)
+            self.teacher = channels_last(Supernet(schedule.phase_space(phase, self.space))).to(
+                self.device
+            )
             _load(self.teacher, saved.teacher)
             self.teacher.requires_grad_(False)
         if self.progress.step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,16 +41,21 @@ class Updater:
         self._average = MovingAverage(self.parameters, phase.ema) if phase.ema else None
 
     @torch.no_grad()
-    def update(self, parts: Sequence[Gradients], learning_rate: float, step: int) -> None:
-        """Sum over micro-batches in a fixed order, then over processes; average; step."""
+    def collect(self, parts: Sequence[Gradients]) -> float:
+        """Take gradients in: sum over micro-batches in a fixed order, then over processes;
+        average; clip. Returns their norm before clipping."""
         sums: list[Tensor | None] = []
         for gradients in zip(*(part.values for part in parts), strict=True):
             present = [gradient for gradient in gradients if gradient is not None]
             sums.append(sum(present[1:], present[0]) if present else None)
         for parameter, total in zip(self.parameters, self._processes.summed(sums), strict=True):
             parameter.grad = None if total is None else total / self._micro_batches
-        if self._clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self._clip_norm)
+        limit = math.inf if self._clip_norm is None else self._clip_norm
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+
+    @torch.no_grad()
+    def update(self, learning_rate: float, step: int) -> None:
+        """Change the weights by the gradients that were taken in."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()

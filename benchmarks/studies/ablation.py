@@ -15,7 +15,8 @@ from typing import Any
 
 from training.costs.comparison import collect
 from training.recipe import Recipe, read_recipe
-from training.run import RunFolder, Setting, run
+from training.run import Setting, run
+from training.run_folder import RunFolder
 
 RUNS = Path("runs/ablation")
 KEPT = Path("docs/training/runs/ablation")

@@ -19,7 +19,8 @@ from supernet.architecture import Architecture
 from supernet.catalog import Catalog, CatalogEntry, pareto_frontier
 from supernet.manifest import read_manifest
 from training.recipe import read_recipe
-from training.run import RunFolder, Setting, run
+from training.run import Setting, run
+from training.run_folder import RunFolder
 
 RESULT = Path("benchmarks/results/family.json")
 RUNS = Path("runs/family")

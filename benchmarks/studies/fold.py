@@ -24,7 +24,8 @@ from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.manifest import read_manifest
 from training.recipe import Recipe, read_recipe
-from training.run import RunFolder, Setting, run
+from training.run import Setting, run
+from training.run_folder import RunFolder
 
 RESULT = Path("benchmarks/results/fold.json")
 RUNS = Path("runs/fold-study")

@@ -210,6 +210,11 @@ def test_a_folder_of_images_of_ones_own_is_learnt(tmp_path: Path) -> None:
     assert "notes.png" in done.stderr
     manifest = artifact.load(tmp_path / "run" / "artifact").manifest
     assert manifest.labels == ("bottom", "middle", "top")
+    (data / "train" / "top" / "0.png").rename(data / "train" / "top" / "more.png")
+    again = _run("train", path, "--data", data, "--subnet", "d2-2-2-2-2@28",
+                 "--out", tmp_path / "run")  # fmt: skip
+    assert again.returncode == 1
+    assert "other images" in again.stderr
     (entry,) = manifest.catalog.entries
     assert entry.accuracy > 0.8
     assert entry.test_accuracy is None

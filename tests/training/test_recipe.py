@@ -115,6 +115,10 @@ def test_phases_that_cannot_follow_each_other_are_refused(make_recipe: object) -
         make_recipe(phases=(teacher.model_copy(update={"kernels": (7,)}),))
     with pytest.raises(ValidationError, match="on another skeleton"):
         make_recipe(phases=(teacher.model_copy(update={"design_space": "fashion-mnist-mbv3"}),))
+    sorting = teacher.model_dump() | {"name": "again", "sort_channels": True,
+                                      "normalization": "piece-affine"}  # fmt: skip
+    with pytest.raises(ValidationError, match="sort_channels: the net is already folded"):
+        make_recipe(phases=(teacher, fold, sorting))
     with pytest.raises(ValidationError, match="different names"):
         make_recipe(phases=(teacher, teacher))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from supernet import presets
 from supernet.design_space import DesignSpace
 from supernet.manifest import Preprocessing
+from supernet.model import Supernet
 from supernet.normalization import PieceAffine
 from training.images.augment import Transform
 from training.images.data import BatchPlan, ImageSource
@@ -160,7 +162,9 @@ def test_a_rate_that_diverges_is_said_plainly(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path
 ) -> None:
     wild = make_recipe().phases[0].model_copy(update={"learning_rate": 1e30, "epochs": 2.0})
-    with pytest.raises(ValueError, match=r"the loss is (nan|inf).*learning_rate 1e\+30"):
+    with pytest.raises(
+        ValueError, match=r"the (loss|gradient_norm) is (nan|inf).*learning_rate 1e\+30"
+    ):
         _trained(make_recipe(phases=(wild,)), images, tmp_path / "c.pt")
 
 
@@ -190,6 +194,55 @@ def test_micro_batches_are_shared_out_evenly(
     with pytest.raises(ValueError, match="expected a multiple of the 3 processes, got 1"):
         Trainer(recipe, start.supernet, _source(images), tmp_path / "c.pt",
                 processes=Processes(0, 3))  # fmt: skip
+
+
+def test_fewer_images_than_a_batch_are_refused(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch_size: expected at most the 200 training images"):
+        _new(make_recipe(batch_size=201, phases=make_recipe().phases[:1]), images, tmp_path / "c")
+
+
+def test_channels_of_a_folded_net_are_not_sorted(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path, folded_supernet: Supernet
+) -> None:
+    """Its affines would stay behind."""
+    phase = make_recipe().phases[2].model_copy(update={"sort_channels": True, "distillation": 0.0})
+    recipe = make_recipe(teacher=None, phases=(phase,))
+    start = copy.deepcopy(folded_supernet).requires_grad_(True)
+    trainer = Trainer(recipe, start, _source(images), tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="sort_channels: the net is already folded"):
+        trainer.run(_silent)
+
+
+def test_one_subnet_alone_runs_on_its_own_space_in_every_phase(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path, space: DesignSpace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also where a phase names another, and once a step however many subnets it asks for."""
+    wide = space.model_copy(update={"name": "wide", "kernels": ((3,), (3, 5))})
+    monkeypatch.setitem(presets.PRESETS, "wide", lambda: wide)
+    teacher, compound, fold = make_recipe().phases
+    phases = (teacher.model_copy(update={"design_space": "wide"}), compound, fold)
+    recipe = make_recipe(phases=phases)
+    start = untrained(recipe, classes=10, subnet="d2-3@16")
+    trainer = Trainer(recipe, start.supernet, _source(images), tmp_path / "c.pt")
+    trainer.run(_silent)
+    first, second, _ = trainer.phases
+    assert second.macs * 3 == first.macs * 4, "one subnet and its teacher a step, not two subnets"
+
+
+def test_asked_to_stop_it_leaves_a_checkpoint_after_the_step(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    whole = _uninterrupted(make_recipe(), images, tmp_path / "whole.pt")
+    trainer = _new(make_recipe(), images, tmp_path / "c.pt")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(lambda report: trainer.stop.set() if report.progress.step == 2 else None)
+    resumed = _new(make_recipe(), images, tmp_path / "c.pt")
+    assert resumed.progress.step == 2
+    resumed.run(_silent)
+    _assert_same(whole.supernet.state_dict(), resumed.supernet.state_dict())
 
 
 def test_ledger_counts_images_and_work(

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from supernet.commandline import Parser
 from supernet.manifest import read_manifest
+from supernet.validation import first_error
 from training.commands.options import add_data, add_threads, count, positive, positive_number
 from training.recipe import Recipe, read_recipe, shipped_recipes
 
@@ -45,6 +47,9 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME by default")
     parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="instead of the recipe's own"
+    )
+    parser.add_argument(
         "--evaluation-images",
         type=positive,
         metavar="N",
@@ -67,6 +72,7 @@ def _train(arguments: argparse.Namespace) -> int:
         recipe = recipe.until(arguments.until)
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
+    recipe = _with_batch_size(recipe, arguments.batch_size)
     out = arguments.out or Path("runs") / recipe.name
     return _run(recipe, out, _setting(arguments, arguments.start, arguments.subnet))
 
@@ -74,13 +80,23 @@ def _train(arguments: argparse.Namespace) -> int:
 def _fold(arguments: argparse.Namespace) -> int:
     if read_manifest(arguments.artifact).normalization == "piece-affine":
         raise ValueError(f"artifact {arguments.artifact}: is folded already")
-    recipe = read_recipe("fold")
+    recipe = _with_batch_size(read_recipe("fold"), arguments.batch_size)
     changes = {"epochs": arguments.epochs, "learning_rate": arguments.learning_rate}
     given = {field: value for field, value in changes.items() if value is not None}
     phases = tuple(phase.model_copy(update=given) for phase in recipe.phases)
     out = arguments.out or Path("runs") / f"fold-{arguments.artifact.resolve().name}"
     setting = _setting(arguments, arguments.artifact, None)
     return _run(recipe.model_copy(update={"phases": phases}), out, setting)
+
+
+def _with_batch_size(recipe: Recipe, size: int | None) -> Recipe:
+    """Checked like the recipe's own: micro-batches must divide it."""
+    if size is None:
+        return recipe
+    try:
+        return Recipe.model_validate(recipe.model_dump() | {"batch_size": size})
+    except ValidationError as error:
+        raise ValueError(f"--batch-size {size}: {first_error(error)}") from None
 
 
 def _setting(arguments: argparse.Namespace, start: Path | None, subnet: str | None) -> Setting:
@@ -108,7 +124,8 @@ def _setting(arguments: argparse.Namespace, start: Path | None, subnet: str | No
 
 
 def _run(recipe: Recipe, out: Path, setting: Setting) -> int:
-    from training.run import RunFolder, run
+    from training.run import run
+    from training.run_folder import RunFolder
 
     manifest = run(recipe, out, setting)
     if manifest is not None:  # one of several processes speaks
@@ -118,7 +135,14 @@ def _run(recipe: Recipe, out: Path, setting: Setting) -> int:
 
 
 def _print_frontier(manifest: Manifest) -> None:
-    table = Table("subnet", "validation", "test", "MMACs", "parameters", title="Pareto frontier")
+    table = Table(
+        Column("subnet", overflow="fold"),
+        "validation",
+        "test",
+        "MMACs",
+        "parameters",
+        title="Pareto frontier",
+    )
     for entry in manifest.catalog.frontier():
         test = "" if entry.test_accuracy is None else f"{entry.test_accuracy:.4f}"
         cost = (f"{entry.macs / 1e6:.2f}", f"{entry.parameters:,}")

@@ -129,7 +129,7 @@ def collect(run_folder: Path, kept: Path, command: str | None = None) -> None:
 
 
 def _command(ledger: Ledger) -> str:
-    seed = f"  # with seed = {ledger.seed}" if ledger.seed else ""
+    seed = f" --seed {ledger.seed}" if ledger.seed else ""
     return f"compofa train {ledger.recipe}{seed}"
 
 

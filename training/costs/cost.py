@@ -57,3 +57,15 @@ def _shared_macs(skeleton: Skeleton, resolution: int, paths: Iterable[Path]) -> 
         once |= {path[: i + 1]: macs for i, macs in enumerate(units)}
         once[*path, "head"] = head
     return sum(once.values())
+
+
+def covering_macs(space: DesignSpace, resolution: int) -> int:
+    """MACs of one image through a set of subnets in which each unit takes every form once.
+
+    It does not matter how the forms are put together.
+    """
+    if space.only is not None:
+        return forward_macs(space, space.only)
+    units = len(space.skeleton.units)
+    archs = [Architecture((depth,) * units, resolution) for depth in space.depths]
+    return sum(forward_macs(space, arch) for arch in archs)

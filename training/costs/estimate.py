@@ -72,15 +72,14 @@ def estimate(
     own = space or design_space(recipe.design_space or "")
 
     def space_of(phase: Phase) -> DesignSpace:
-        if phase.design_space is None:
-            return own
-        return design_space(phase.design_space).model_copy(update={"skeleton": own.skeleton})
+        return schedule.phase_space(phase, own)
 
     costs = []
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, space_of, teacher_space):
         images = schedule.phase_steps(recipe, phase, train_images) * recipe.batch_size
         costs.append(Cost(phase.name, phase.epochs, images, round(images * macs)))
-    return Estimate(tuple(costs), published(own, comparable_epochs(recipe), train_images))
+    rivals = published(own, comparable_epochs(recipe), train_images, recipe.train_resolutions)
+    return Estimate(tuple(costs), rivals)
 
 
 def _macs_of_an_image(
@@ -93,7 +92,8 @@ def _macs_of_an_image(
     for phase in phases:
         space = space_of(phase)
         taught = phase.distillation and phase.distill_from == "teacher"
-        yield phase, expected_step_macs(space, phase, teacher_space if taught else None)
+        teaching = teacher_space if taught else None
+        yield phase, expected_step_macs(space, phase, teaching, recipe.train_resolutions)
         if phase.name == recipe.teacher:
             teacher_space = space
 
@@ -105,16 +105,19 @@ def comparable_epochs(recipe: Recipe) -> float:
     return sum(teacher or [p.epochs for p in recipe.phases if p.normalization == "batch"])
 
 
-def published(space: DesignSpace, epochs: float, train_images: int) -> tuple[Cost, ...]:
+def published(
+    space: DesignSpace, epochs: float, train_images: int, train_resolutions: tuple[int, ...] = ()
+) -> tuple[Cost, ...]:
     """OFA's and CompOFA's schedules on the skeleton of `space`, all their epochs multiplied by
-    `epochs` / 180."""
+    `epochs` / 180, at the resolutions given or else those of `space`."""
     if not epochs or len(space.skeleton.units) != 5 or space.only is not None:
         return ()
     scale = epochs / PUBLISHED_TEACHER_EPOCHS
     same = {"skeleton": space.skeleton, "resolutions": space.resolutions}
     costs = []
     for name, shipped in PUBLISHED.items():
-        recipe = read_recipe(shipped)
+        sizes = {"train_resolutions": train_resolutions}
+        recipe = read_recipe(shipped).model_copy(update=sizes)
 
         def space_of(phase: Phase, own: str | None = recipe.design_space) -> DesignSpace:
             return design_space(phase.design_space or own or "").model_copy(update=same)

@@ -19,19 +19,25 @@ from training.recipe import Phase
 
 
 def expected_step_macs(
-    space: DesignSpace, phase: Phase, teacher_space: DesignSpace | None = None
+    space: DesignSpace,
+    phase: Phase,
+    teacher_space: DesignSpace | None = None,
+    resolutions: tuple[int, ...] = (),
 ) -> float:
     """MACs of one image in a step of `phase`, which trains subnets of `space`.
 
     `teacher_space` is that of the net that teaches, its largest; None where none of its own does.
+    `resolutions` are what a step's is drawn from, by default those of the space.
     """
-    return fmean(_at(space, phase, teacher_space, size) for size in space.resolutions)
+    if space.only is not None or not resolutions:
+        resolutions = space.resolutions
+    return fmean(_at(space, phase, teacher_space, size) for size in resolutions)
 
 
 def _at(
     space: DesignSpace, phase: Phase, teacher_space: DesignSpace | None, resolution: int
 ) -> float:
-    picks = ["largest" if space.only else pick for pick in phase.subnets]
+    picks = ["largest"] if space.only else phase.subnets
     fixed = [getattr(space, pick).at(resolution) for pick in picks if pick != "random"]
     paths = [space.variants(arch) for arch in fixed]
     draws = _Draws(space.skeleton, resolution, _choices(space, phase), picks.count("random"))

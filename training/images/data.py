@@ -56,13 +56,15 @@ class Dataset:
     """Disjoint splits: `train` for gradients, `validation` for choosing, `test` for reporting.
 
     `labels` are the classes' names; an image's label is a place among them. `test` is None
-    where the data have no third split.
+    where the data have no third split. `identity` tells these training images from others, so
+    that a run does not go on with those.
     """
 
     train: ImageSource
     validation: ImageSource
     test: ImageSource | None
     labels: tuple[str, ...]
+    identity: str = ""
 
 
 def plans_in_order(indices: Tensor, resolution: int, most: int) -> Iterator[BatchPlan]:
@@ -82,7 +84,7 @@ def stratified(labels: Tensor, count: int) -> Tensor:
     `ValueError` unless 0 < count < N.
     """
     if not 0 < count < len(labels):
-        raise ValueError(f"{count} images to take: expected 1 to {len(labels) - 1}")
+        raise ValueError(f"{count} images to take of {len(labels)}: expected fewer, and at least 1")
     turns = torch.empty_like(labels)
     for label in range(int(labels.max()) + 1):
         of_label = (labels == label).nonzero().flatten()

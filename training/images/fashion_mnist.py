@@ -60,7 +60,7 @@ def load_fashion_mnist(
         MemorySource(images, transform, crop_padding)
         for images in read_fashion_mnist(folder, validation_images, train_images)
     )
-    return Dataset(train, validation, test, LABELS)
+    return Dataset(train, validation, test, LABELS, f"Fashion-MNIST, {len(train)} images")
 
 
 def read_fashion_mnist(

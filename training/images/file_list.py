@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ class FileList:
         begin = int(self.ends[index - 1]) if index else 0
         name = self.names[begin : int(self.ends[index])]
         return f"{self.folders[int(self.labels[index])]}/{os.fsdecode(name)}"
+
+    def identity(self) -> str:
+        """A digest of the names and labels; not of the folders, which may be moved."""
+        digest = hashlib.sha256(self.names)
+        for numbers in (self.ends, self.labels):
+            digest.update(numbers.numpy().tobytes())
+        return digest.hexdigest()
 
     def take(self, indices: Tensor) -> FileList:
         """The files at `indices` [n], which rise."""

@@ -49,6 +49,11 @@ def load_image_folder(
     train, validation = found["train"], found.get("val")
     if validation is None:
         train, validation = _held_out(train, _held_out_count(train, validation_images))
+    if train_images is not None and train_images >= len(train):
+        raise ValueError(
+            f"train_images: expected fewer than the {len(train)} images of {folder}, got "
+            f"{train_images}"
+        )
     if train_images is not None:
         train = train.take(stratified(train.labels, train_images))
     return Dataset(
@@ -56,6 +61,7 @@ def load_image_folder(
         FileSource(validation, loading),
         FileSource(found["test"], loading) if "test" in found else None,
         labels or tuple(classes),
+        train.identity(),
     )
 
 

@@ -30,7 +30,7 @@ from training.costs.comparison import (
     read_comparisons,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _entry(number: int, macs: int, accuracy: float, test: float | None) -> CatalogEntry:
@@ -142,7 +142,7 @@ def test_what_is_collected_is_read_again(
     ((name, (first, second)),) = read_comparisons(kept).items()
     assert name == "small"
     assert (first.name, second.name) == ("compofa-seed3", "other")
-    assert first.command == "compofa train compofa  # with seed = 3"
+    assert first.command == "compofa train compofa --seed 3"
     assert second.command == "compofa train other.toml"
     assert first.ledger == ledger
     assert first.catalog == catalog
@@ -188,7 +188,7 @@ def test_the_benchmark_says_how_to_begin_and_then_compares(
     assert kept.returncode == 0, kept.stderr
     compared = _benchmark(tmp_path)
     assert compared.returncode == 0, compared.stderr
-    assert "compofa-seed3: compofa train compofa  # with seed = 3" in compared.stdout
+    assert "compofa-seed3: compofa train compofa --seed 3" in compared.stdout
     result = json.loads((tmp_path / "result.json").read_text())["small"]
     row = result["recipes"]["compofa"]
     assert row["macs"] == 3e12

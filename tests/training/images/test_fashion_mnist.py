@@ -67,5 +67,5 @@ def test_its_folder_is_recognised(copy: Path) -> None:
 
 
 def test_impossible_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="70000 images to take"):
+    with pytest.raises(ValueError, match="70000 images to take of 60000"):
         read_fashion_mnist(None, validation_images=70_000)
