@@ -83,6 +83,13 @@ class Phase(_Frozen):
             raise ValueError(f"{named} distillation: with label_weight 0 nothing would be learnt")
         return self
 
+    def check_on_folded_net(self) -> None:
+        """Raise `ValueError` where the phase needs a net that is not folded yet."""
+        if self.sort_channels:
+            raise ValueError(f"phase {self.name!r}: sort_channels: the net is already folded")
+        if self.normalization == "batch":
+            raise ValueError(f"phase {self.name!r}: normalization: the net is already folded")
+
 
 class Recipe(_Frozen):
     """Everything that decides a training run besides the images themselves."""
@@ -162,10 +169,8 @@ class Recipe(_Frozen):
             if self.compile and phase.share_prefix:
                 raise ValueError(f"phase {phase.name!r}: share_prefix: cannot be compiled")
             folded_before = any(p.normalization == "piece-affine" for p in self.phases[:i])
-            if folded_before and phase.sort_channels:
-                raise ValueError(f"phase {phase.name!r}: sort_channels: the net is already folded")
-            if folded_before and phase.normalization == "batch":
-                raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
+            if folded_before:
+                phase.check_on_folded_net()
         return self
 
     @model_validator(mode="after")

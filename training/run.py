@@ -18,7 +18,6 @@ from training.calibrate import CALIBRATION_IMAGES, calibrate_from
 from training.costs import ledger
 from training.costs.energy import EnergyMeter
 from training.costs.estimate import Estimate, print_estimate
-from training.costs.ledger import print_account
 from training.costs.rate import training_rate
 from training.evaluate import build_catalog
 from training.images.data import Dataset
@@ -36,7 +35,8 @@ from training.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a run is given besides its recipe. Only `start` and `subnet` decide its result.
+    """What a run is given besides its recipe. `data`, `start` and `subnet` decide its
+    result.
 
     `data` is the images' folder (None: look for Fashion-MNIST), `start` an artifact to begin
     with, `subnet` the id of the one subnet of it to train, `num_workers` processes that load
@@ -79,7 +79,7 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
         catalog=_catalog(done.supernet, dataset, recipe, setting),
         ledger=done.ledger,
     )
-    print_account(done.ledger, done.expected, Console(stderr=True))
+    ledger.print_account(done.ledger, done.expected, Console(stderr=True))
     return _written(RunFolder(out).artifact, done.supernet, description, profiled=recipe.profile)
 
 

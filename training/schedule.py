@@ -50,7 +50,8 @@ def phase_space(phase: Phase, own: DesignSpace) -> DesignSpace:
     names one and the run is not of one subnet alone."""
     if phase.design_space is None or own.only is not None:
         return own
-    return design_space(phase.design_space).model_copy(update={"skeleton": own.skeleton})
+    same = {"skeleton": own.skeleton, "resolutions": own.resolutions}
+    return design_space(phase.design_space).model_copy(update=same)
 
 
 def sampled_subnets(

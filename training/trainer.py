@@ -122,14 +122,12 @@ class Trainer:
     def _begin(self, phase: Phase) -> None:
         """Bring the net into the state that the phase begins with."""
         folded = isinstance(self.supernet.normalization, PieceAffine)
-        if phase.sort_channels and folded:
-            raise ValueError(f"phase {phase.name!r}: sort_channels: the net is already folded")
+        if folded:
+            phase.check_on_folded_net()
         if phase.sort_channels:
             sort_channels(self.supernet)
         if phase.normalization == "piece-affine" and not folded:
             self._average_affines(phase)
-        elif phase.normalization == "batch" and folded:
-            raise ValueError(f"phase {phase.name!r}: normalization: the net is already folded")
         elif phase.normalization == "batch":
             self.supernet.normalization = BatchNormalization()
         self._prepare(phase)
@@ -166,10 +164,10 @@ class Trainer:
                 started = time.perf_counter()
                 batches = self._own_batches(phase, stream)
                 self.progress.waiting += time.perf_counter() - started
-                accuracy = self._step(phase, steps, batches)
+                rate = schedule.learning_rate(phase, self.progress.step, steps)
+                accuracy = self._step(phase, steps, rate, batches)
                 self.progress.step += 1
                 self.progress.seconds += time.perf_counter() - started
-                rate = schedule.learning_rate(phase, self.progress.step - 1, steps)
                 report(StepReport(phase, self.progress, steps, accuracy, rate))
                 stopping = self.stop.is_set()
                 if self.progress.step % self.recipe.checkpoint_steps == 0 or stopping:
@@ -198,7 +196,7 @@ class Trainer:
             for b in itertools.islice(stream, count)
         ]
 
-    def _step(self, phase: Phase, steps: int, batches: list[Batch]) -> float:
+    def _step(self, phase: Phase, steps: int, rate: float, batches: list[Batch]) -> float:
         """One batch through the step's subnets; returns the first one's accuracy on it."""
         step = self.progress.step
         archs = self._archs(phase, step)
@@ -210,7 +208,7 @@ class Trainer:
         loss, accuracy = (totals / phase.micro_batches).tolist()
         norm = self._updater.collect(done)
         self._check_finite(phase, loss=loss, gradient_norm=norm)
-        self._updater.update(schedule.learning_rate(phase, step, steps), step)
+        self._updater.update(rate, step)
         self.progress.images += self.recipe.batch_size
         self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
         self.progress.loss += (0.02 if step else 1.0) * (loss - self.progress.loss)
@@ -260,16 +258,13 @@ class Trainer:
         self._count_energy()
         self.phases += (self.progress.account(phase),)
         if phase.name == self.recipe.teacher:
-            self.teacher = self._copy_of_supernet()
+            self.teacher = copy.deepcopy(self.supernet).requires_grad_(False)
         self.progress = Progress(phase=self.progress.phase + 1)
         self._write()
 
     def _count_energy(self) -> None:
         if self._meter:
             self.progress.add(self._meter.since_last())
-
-    def _copy_of_supernet(self) -> Supernet:
-        return copy.deepcopy(self.supernet).requires_grad_(False)
 
     def _write(self) -> None:
         if not self.processes.is_first:

@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from supernet.architecture import Architecture
 from supernet.catalog import Catalog, CatalogEntry, pareto_frontier
 from supernet.manifest import read_manifest
+from training.costs.comparison import at_full_resolution
 from training.recipe import read_recipe
 from training.run import Setting, run
 from training.run_folder import RunFolder
@@ -43,9 +43,7 @@ def main() -> None:
 
 def along_the_frontier(catalog: Catalog, count: int) -> list[CatalogEntry]:
     """`count` entries of full resolution on its Pareto frontier, both ends among them."""
-    full = max(Architecture.parse(subnet).resolution for subnet in catalog.subnets())
-    at_full = [e for e in catalog.entries if Architecture.parse(e.subnet).resolution == full]
-    frontier = pareto_frontier(at_full, lambda entry: entry.macs)
+    frontier = pareto_frontier(at_full_resolution(catalog), lambda entry: entry.macs)
     places = [round(i * (len(frontier) - 1) / (count - 1)) for i in range(count)]
     return [frontier[place] for place in dict.fromkeys(places)]
 

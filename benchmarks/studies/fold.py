@@ -20,9 +20,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.manifest import read_manifest
+from training.costs.comparison import at_full_resolution
 from training.recipe import Recipe, read_recipe
 from training.run import Setting, run
 from training.run_folder import RunFolder
@@ -82,8 +82,7 @@ def _recipe(epochs: float, rate: float) -> Recipe:
 
 
 def _row(net: str, way: str, catalog: Catalog, macs: int) -> Row:
-    full = max(Architecture.parse(subnet).resolution for subnet in catalog.subnets())
-    accuracies = [e.accuracy for e in catalog.entries if e.subnet.endswith(f"@{full}")]
+    accuracies = [entry.accuracy for entry in at_full_resolution(catalog)]
     return Row(net, way, statistics.mean(accuracies), min(accuracies), macs)
 
 

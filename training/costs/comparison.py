@@ -71,11 +71,17 @@ def hypervolume(catalog: Catalog, reference_macs: float) -> float:
     )
 
 
+def at_full_resolution(catalog: Catalog) -> list[CatalogEntry]:
+    """The entries at the largest resolution there is."""
+    resolutions = [Architecture.parse(entry.subnet).resolution for entry in catalog.entries]
+    full = max(resolutions, default=0)
+    pairs = zip(catalog.entries, resolutions, strict=True)
+    return [entry for entry, resolution in pairs if resolution == full]
+
+
 def figures(run: Run, reference_macs: float) -> Figures:
     entries = run.catalog.entries
-    resolutions = [Architecture.parse(entry.subnet).resolution for entry in entries]
-    pairs = zip(entries, resolutions, strict=True)
-    full = [told(entry) for entry, resolution in pairs if resolution == max(resolutions)]
+    full = [told(entry) for entry in at_full_resolution(run.catalog)]
     return Figures(
         mean=fmean(full),
         worst=min(full),

@@ -6,7 +6,7 @@ counts what was really drawn. Knows nothing of how a run goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -70,12 +70,8 @@ def estimate(
     if space is None and recipe.design_space is None:
         raise ValueError(f"recipe {recipe.name}: has no design_space to estimate the cost on")
     own = space or design_space(recipe.design_space or "")
-
-    def space_of(phase: Phase) -> DesignSpace:
-        return schedule.phase_space(phase, own)
-
     costs = []
-    for phase, macs in _macs_of_an_image(recipe, recipe.phases, space_of, teacher_space):
+    for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
         images = schedule.phase_steps(recipe, phase, train_images) * recipe.batch_size
         costs.append(Cost(phase.name, phase.epochs, images, round(images * macs)))
     rivals = published(own, comparable_epochs(recipe), train_images, recipe.train_resolutions)
@@ -85,12 +81,12 @@ def estimate(
 def _macs_of_an_image(
     recipe: Recipe,
     phases: Sequence[Phase],
-    space_of: Callable[[Phase], DesignSpace],
+    own: DesignSpace,
     teacher_space: DesignSpace | None = None,
 ) -> Iterator[tuple[Phase, float]]:
     """Each phase with the mean MACs of an image in its steps."""
     for phase in phases:
-        space = space_of(phase)
+        space = schedule.phase_space(phase, own)
         taught = phase.distillation and phase.distill_from == "teacher"
         teaching = teacher_space if taught else None
         yield phase, expected_step_macs(space, phase, teaching, recipe.train_resolutions)
@@ -118,13 +114,10 @@ def published(
     for name, shipped in PUBLISHED.items():
         sizes = {"train_resolutions": train_resolutions}
         recipe = read_recipe(shipped).model_copy(update=sizes)
-
-        def space_of(phase: Phase, own: str | None = recipe.design_space) -> DesignSpace:
-            return design_space(phase.design_space or own or "").model_copy(update=same)
-
+        own = design_space(recipe.design_space or "").model_copy(update=same)
         parts = []
         theirs = [phase for phase in recipe.phases if phase.normalization == "batch"]
-        for phase, macs in _macs_of_an_image(recipe, theirs, space_of):
+        for phase, macs in _macs_of_an_image(recipe, theirs, own):
             images = round(phase.epochs * scale * train_images)
             parts.append(Cost(phase.name, phase.epochs * scale, images, round(images * macs)))
         costs.append(Cost.sum(name, parts))

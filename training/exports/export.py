@@ -1,6 +1,6 @@
 """A subnet leaves for its device: written in a format, run there, compared, put in place.
 
-Knows no format by itself; `export_formats` lists them.
+Knows no format by itself; `training.exports.formats` lists them.
 """
 
 from __future__ import annotations
