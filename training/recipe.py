@@ -57,6 +57,8 @@ class Phase(_Frozen):
     """The same for kernels, where they are free."""
     expand_ratios: tuple[int, ...] = ()
     """The same for expand ratios, where they are free."""
+    resolutions: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Pixels, one drawn for each step; the recipe's `train_resolutions` by default."""
     distillation: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the soft labels."""
     label_weight: Annotated[float, Field(ge=0.0)] = 1.0

@@ -54,13 +54,20 @@ def phase_space(phase: Phase, own: DesignSpace) -> DesignSpace:
     return design_space(phase.design_space).model_copy(update=same)
 
 
+def train_resolutions(recipe: Recipe, phase: Phase, space: DesignSpace) -> tuple[int, ...]:
+    """The resolutions that the steps of a phase draw from."""
+    if space.only is not None:
+        return space.resolutions
+    return phase.resolutions or recipe.train_resolutions or space.resolutions
+
+
 def sampled_subnets(
     recipe: Recipe, phase: Phase, space: DesignSpace, step: int
 ) -> list[Architecture]:
     """The subnets to train at a step, all at one resolution drawn for the step; in a space of
     one architecture, that one once."""
     rng = python_random(recipe.seed, phase.name, step)
-    resolution = rng.choice(recipe.train_resolutions or space.resolutions)
+    resolution = rng.choice(train_resolutions(recipe, phase, space))
     if space.only is not None:
         return [space.only]
     archs = []

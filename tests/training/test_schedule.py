@@ -89,6 +89,21 @@ def test_a_step_draws_the_same_subnets_again_at_one_resolution(
     assert smallest == space.smallest.at(largest.resolution)
 
 
+def test_a_phase_may_have_resolutions_of_its_own(
+    make_recipe: Callable[..., Recipe], space: DesignSpace
+) -> None:
+    def drawn(recipe: Recipe, phase: Phase, space: DesignSpace = space) -> set[int]:
+        steps = [schedule.sampled_subnets(recipe, phase, space, step) for step in range(40)]
+        return {arch.resolution for archs in steps for arch in archs}
+
+    recipe = make_recipe(train_resolutions=(12, 18))
+    small = recipe.phases[0].model_copy(update={"resolutions": (8, 10)})
+    assert drawn(recipe, small) == {8, 10}
+    assert drawn(recipe, recipe.phases[0]) == {12, 18}
+    only = space.narrowed(space.largest)
+    assert drawn(recipe, small, only) == {space.largest.resolution}
+
+
 def test_micro_batches_are_the_batch_in_parts_with_a_seed_each(
     make_recipe: Callable[..., Recipe],
 ) -> None:

@@ -89,7 +89,8 @@ def _macs_of_an_image(
         space = schedule.phase_space(phase, own)
         taught = phase.distillation and phase.distill_from == "teacher"
         teaching = teacher_space if taught else None
-        yield phase, expected_step_macs(space, phase, teaching, recipe.train_resolutions)
+        resolutions = schedule.train_resolutions(recipe, phase, space)
+        yield phase, expected_step_macs(space, phase, teaching, resolutions)
         if phase.name == recipe.teacher:
             teacher_space = space
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -22,16 +23,15 @@ def expected_step_macs(
     space: DesignSpace,
     phase: Phase,
     teacher_space: DesignSpace | None = None,
-    resolutions: tuple[int, ...] = (),
+    resolutions: Sequence[int] = (),
 ) -> float:
     """MACs of one image in a step of `phase`, which trains subnets of `space`.
 
     `teacher_space` is that of the net that teaches, its largest; None where none of its own does.
     `resolutions` are what a step's is drawn from, by default those of the space.
     """
-    if space.only is not None or not resolutions:
-        resolutions = space.resolutions
-    return fmean(_at(space, phase, teacher_space, size) for size in resolutions)
+    sizes = resolutions or space.resolutions
+    return fmean(_at(space, phase, teacher_space, size) for size in sizes)
 
 
 def _at(

@@ -50,6 +50,18 @@ def test_adds_up_by_hand(make_recipe: MakeRecipe, space: DesignSpace) -> None:
     assert estimate(recipe, 200).total.images == 300
 
 
+def test_a_phase_at_a_resolution_of_its_own_costs_that(
+    make_recipe: MakeRecipe, space: DesignSpace
+) -> None:
+    recipe = make_recipe()
+    small = min(space.resolutions)
+    phase = recipe.phases[0].model_copy(update={"resolutions": (small,)})
+    changed = recipe.model_copy(update={"phases": (phase, *recipe.phases[1:])})
+    teacher, *others = estimate(changed, 200).phases
+    assert teacher.macs == 100 * 3 * forward_macs(space, space.largest.at(small))
+    assert tuple(others) == estimate(recipe, 200).phases[1:]
+
+
 def test_a_delayed_sandwich_costs_a_quarter_of_ofa() -> None:
     """Largest alone for 90 epochs, then with the smallest and a random one for 90 more: by this
     count of MACs 4.6 times less than OFA and 2.5 times less than CompOFA."""
