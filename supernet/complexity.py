@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
-from supernet.skeleton import BlockShape, Skeleton, UnitVariant
+from supernet.skeleton import BlockShape, Path, Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,12 @@ def complexity(space: DesignSpace, arch: Architecture) -> Complexity:
 
 
 @functools.lru_cache(maxsize=2048)
-def piece_macs(
-    skeleton: Skeleton, resolution: int, path: tuple[UnitVariant, ...]
-) -> tuple[int, ...]:
+def piece_macs(skeleton: Skeleton, resolution: int, path: Path) -> tuple[int, ...]:
     """MACs for one image of the stem, of each unit on `path`, and of the head, in order."""
     return tuple(piece.macs for piece in _pieces(skeleton, resolution, path))
 
 
-def _pieces(
-    skeleton: Skeleton, resolution: int, path: tuple[UnitVariant, ...]
-) -> Iterator[Complexity]:
+def _pieces(skeleton: Skeleton, resolution: int, path: Path) -> Iterator[Complexity]:
     s, size = skeleton, _strided(resolution, skeleton.stem_stride)
     stem = _conv(s.in_channels, s.stem_channels, 3, size)
     yield stem + _block(s.first_block, size, expands=False)

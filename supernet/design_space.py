@@ -13,12 +13,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from supernet.architecture import Architecture
+from supernet.choices import Choices
 from supernet.skeleton import BlockShape, Frozen, Kernel, Positive, Skeleton, UnitVariant
 
 SubnetId = Annotated[
@@ -83,6 +84,12 @@ class DesignSpace(Frozen):
         return any(len(sizes) > 1 for sizes in self.kernels)
 
     @property
+    def choices(self) -> Choices:
+        """What each unit and block is drawn from."""
+        coupled = zip(self.depths, self.expand_ratios, strict=True) if self.compound else ()
+        return Choices(self.depths, self.kernels, self.expand_ratios, dict(coupled))
+
+    @property
     def can_be_listed(self) -> bool:
         """Whether `enumerate` lists the space: nothing is free within a unit, or one is left."""
         return self.only is not None or (self.compound and not self.elastic_kernels)
@@ -140,18 +147,18 @@ class DesignSpace(Frozen):
         """
         if self.only is not None:
             return self.only
-        ratios = _left("expand_ratios", self.expand_ratios, expand_ratios)
-        allowed = _left("depths", self.depths, depths)
-        if self.compound:
-            allowed = _left("depths", allowed, [self._depth_of(ratio) for ratio in ratios])
-        sizes = [_left(f"kernels of unit {u}", k, kernels) for u, k in enumerate(self.kernels)]
-        chosen = tuple(rng.choice(allowed) for _ in self.kernels)
+        left = self.choices.narrowed(depths=depths, kernels=kernels, expand_ratios=expand_ratios)
+        chosen = tuple(rng.choice(left.depths) for _ in self.kernels)
         units = [u for u, depth in enumerate(chosen) for _ in range(depth)]
         return Architecture(
             depths=chosen,
             resolution=resolution or rng.choice(self.resolutions),
-            kernels=tuple(rng.choice(sizes[u]) for u in units) if self.elastic_kernels else (),
-            expand_ratios=() if self.compound else tuple(rng.choice(ratios) for _ in units),
+            kernels=tuple(rng.choice(left.kernels[u]) for u in units)
+            if self.elastic_kernels
+            else (),
+            expand_ratios=()
+            if self.compound
+            else tuple(rng.choice(left.expand_ratios) for _ in units),
         )
 
     def narrowed(self, arch: Architecture) -> DesignSpace:
@@ -263,9 +270,6 @@ class DesignSpace(Frozen):
             expand_ratios=() if self.compound else ratios,
         )
 
-    def _depth_of(self, ratio: int) -> int:
-        return self.depths[self.expand_ratios.index(ratio)]
-
     def _unit_forms(self, unit: int) -> int:
         kernels = len(self.kernels[unit])
         ratios = 1 if self.compound else len(self.expand_ratios)
@@ -281,11 +285,3 @@ class DesignSpace(Frozen):
         given = len(getattr(arch, field))
         if given != expected:
             raise ValueError(f"subnet {arch.id}: expected {expected} {field}, got {given}")
-
-
-def _left(field: str, choices: Iterable[int], given: Sequence[int] | None) -> list[int]:
-    """The choices that are given too; all of them where nothing is given."""
-    left = [choice for choice in choices if given is None or choice in given]
-    if not left:
-        raise ValueError(f"{field}: expected some of {list(choices)}, got {list(given or ())}")
-    return left

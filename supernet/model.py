@@ -11,9 +11,7 @@ from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
 from supernet.layers import ElasticBlock, ElasticConv, activate
 from supernet.normalization import BatchNormalization, Normalization, PieceNorm, Position
-from supernet.skeleton import UnitVariant
-
-Path = tuple[UnitVariant, ...]
+from supernet.skeleton import Path, UnitVariant
 
 
 class Supernet(nn.Module):

@@ -64,6 +64,10 @@ class UnitVariant:
         return f"unit{self.unit}/k{kernels}/e{ratios}"
 
 
+Path = tuple[UnitVariant, ...]
+"""The form of every unit in order, or of the first few."""
+
+
 class Frozen(BaseModel):
     """A value that is checked when it is made and never changes."""
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from supernet.architecture import Architecture
-from supernet.model import Path, Supernet
+from supernet.model import Supernet
+from supernet.skeleton import Path
 from training.distillation import DIVERGENCES, Loss
 from training.images.data import Batch
 from training.recipe import Phase, Recipe

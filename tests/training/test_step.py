@@ -103,6 +103,7 @@ def test_unused_parameters_have_no_gradient(supernet: Supernet, batch: Batch) ->
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own
 def test_a_compiled_forward_gives_the_same_gradients(supernet: Supernet, batch: Batch) -> None:
     eager = _gradients(supernet, batch, [LARGE])
     compiled = torch.compile(supernet.run_path, dynamic=False)

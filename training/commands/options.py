@@ -38,18 +38,18 @@ def count(text: str) -> int:
 
 
 def milliseconds(text: str) -> float:
-    return _positive_number(text, "milliseconds")
+    return _positive_number(text, " of milliseconds")
 
 
 def positive_number(text: str) -> float:
-    return _positive_number(text, "something")
+    return _positive_number(text)
 
 
-def _positive_number(text: str, unit: str) -> float:
+def _positive_number(text: str, unit: str = "") -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive number of {unit}")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive number{unit}")
     return value

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Sequence
 from supernet.architecture import Architecture
 from supernet.complexity import piece_macs
 from supernet.design_space import DesignSpace
-from supernet.skeleton import Skeleton, UnitVariant
+from supernet.skeleton import Path, Skeleton
 
 TRAINING_FACTOR = 3
 """A forward, a backward to the activations and one to the weights."""
-
-Path = tuple[UnitVariant, ...]
 
 
 def step_macs(

@@ -14,8 +14,8 @@ from statistics import fmean
 
 from supernet.complexity import piece_macs
 from supernet.design_space import DesignSpace
-from supernet.skeleton import Skeleton, UnitVariant
-from training.costs.cost import TRAINING_FACTOR, Path, forward_macs
+from supernet.skeleton import Path, Skeleton, UnitVariant
+from training.costs.cost import TRAINING_FACTOR, forward_macs
 from training.recipe import Phase
 
 
@@ -68,21 +68,17 @@ class _Choice:
 
 
 def _choices(space: DesignSpace, phase: Phase) -> list[_Choice]:
-    """As `DesignSpace.sample` narrows a space by what the phase allows."""
-
-    def left(choices: tuple[int, ...], given: tuple[int, ...]) -> tuple[int, ...]:
-        if given and not set(choices) & set(given):
-            raise ValueError(f"phase {phase.name!r}: of {choices} nothing is left by {given}")
-        return tuple(choice for choice in choices if not given or choice in given)
-
-    ratios = left(space.expand_ratios, phase.expand_ratios)
-    of_depth = dict(zip(space.depths, space.expand_ratios, strict=False))
-    allowed = {
-        depth: (of_depth[depth],) if space.compound else ratios
-        for depth in left(space.depths, phase.depths)
-        if not space.compound or of_depth[depth] in ratios
-    }
-    return [_Choice(allowed, left(kernels, phase.kernels)) for kernels in space.kernels]
+    """What is left of the space by what the phase allows, for each unit."""
+    try:
+        left = space.choices.narrowed(
+            depths=phase.depths or None,
+            kernels=phase.kernels or None,
+            expand_ratios=phase.expand_ratios or None,
+        )
+    except ValueError as error:
+        raise ValueError(f"phase {phase.name!r}: {error}") from None
+    ratios = {depth: left.ratios(depth) for depth in left.depths}
+    return [_Choice(ratios, kernels) for kernels in left.kernels]
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,9 @@ def test_shared_draws_stay_exact_where_forms_are_countless() -> None:
 
 
 def test_a_phase_that_leaves_nothing_is_named() -> None:
-    with pytest.raises(ValueError, match=r"phase 'p': of \(5,\) nothing is left by \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"phase 'p': kernels of unit \d: expected some of \[5\], got \[3\]"
+    ):
         expected_step_macs(
             design_space("fashion-mnist-mbv3"), _phase(subnets=("random",), kernels=(3,))
         )
