@@ -1,97 +1,215 @@
-"""How short the fold phase can be: over all 243 subnets at full resolution, on validation images.
+"""How short the fold phase can be: over all 243 subnets at full resolution.
 
-    compofa train compofa --until compound-2 --out runs/compofa-unfolded
-    python benchmarks/studies/fold.py runs/compofa-unfolded/artifact
+    compofa train compofa --until compound-2 --out runs/compofa-unfolded-0
+    python benchmarks/studies/fold.py runs/compofa-unfolded-0/artifact
 
-Compares statistics per subnet (a), the fold phase at several lengths and rates (b), and one
-averaged affine a piece without it (c). Each artifact given is a row group of its own; artifacts of
-several seeds show the noise. Finished settings are kept under `runs/fold-study` and not run again.
+Compares statistics per subnet (a), the fold phase at several lengths and rates (b), one averaged
+affine a piece without it (c), and the fold phase with an affine of the head for each form of the
+last unit (d). Each artifact given is a group of rows; several seeds show the noise. Of a net whose
+choices are free a block, the 243 that couple depth and width are folded, at one setting. What has
+been measured is kept in benchmarks/results/fold.json and not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import Self
 
-import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
-from supernet.catalog import Catalog
-from supernet.manifest import read_manifest
-from training.costs.comparison import at_full_resolution
+from supernet import artifact
+from supernet.architecture import Architecture
+from supernet.artifact import Artifact
+from supernet.catalog import CatalogEntry
+from supernet.design_space import DesignSpace
+from supernet.model import Supernet
+from supernet.normalization import FrozenNorm, PieceAffine, Position
+from training.costs.comparison import at_full_resolution, told
+from training.evaluate import accuracies
+from training.images.data import Dataset
+from training.images.data_folder import open_data_folder
+from training.images.file_source import FileLoading
 from training.recipe import Recipe, read_recipe
-from training.run import Setting, run
-from training.run_folder import RunFolder
+from training.start import Start, from_artifact
+from training.trainer import Trainer
 
 RESULT = Path("benchmarks/results/fold.json")
-RUNS = Path("runs/fold-study")
 SETTINGS = ((0.25, 0.01), (0.5, 0.01), (1.0, 0.003), (1.0, 0.01), (1.0, 0.03), (2.0, 0.01))
+ONE = (1.0, 0.01)
 NOT_TRAINED = (1e-9, 1e-9)  # one step at a rate of nothing
+
+
+class HeadPerLastUnit(PieceAffine):
+    """One affine a piece, but of the head one for each form of the unit before it."""
+
+    @classmethod
+    def of(cls, supernet: Supernet, norm: PieceAffine) -> Self:
+        """Begins with `norm`'s numbers."""
+        found = cls()
+        for name, value in norm.values.items():
+            piece, rest = name.split("|", 1)
+            last = len(supernet.units) - 1
+            pieces = [piece]
+            if piece == "head":
+                forms = (v for v in supernet.space.unit_variants() if v.unit == last)
+                pieces = [_head(variant.name) for variant in forms]
+            for each in pieces:
+                found.values[f"{each}|{rest}"] = nn.Parameter(value.detach().clone())
+        return found
+
+    def at(self, position: Position) -> FrozenNorm:
+        if position.piece == "head":
+            position = Position(_head(position.path[-2]), ())
+        return super().at(position)
+
+
+def _head(last_unit: str) -> str:
+    return f"head after {last_unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to normalise one net: accuracies over its subnets at full resolution."""
+    """One way to normalise one net: accuracies in [0, 1] over its subnets at full resolution,
+    and the training MACs it took."""
 
     net: str
     way: str
-    mean: float
-    worst: float
+    validation_mean: float
+    validation_worst: float
+    test_mean: float
+    test_worst: float
     macs: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("artifacts", nargs="+", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    rows = [row for path in arguments.artifacts for row in _study(path, arguments.threads)]
-    RESULT.write_text(json.dumps([row.__dict__ for row in rows], indent=1) + "\n", "utf-8")
+    given = parser.parse_args()
+    rows = [Row(**row) for row in json.loads(RESULT.read_text())] if RESULT.exists() else []
+    for path in given.artifacts:
+        for row in _study(path, rows, given.threads):
+            rows.append(row)
+            RESULT.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
     _print(rows)
 
 
-def _study(path: Path, threads: int) -> list[Row]:
-    manifest = read_manifest(path)
+def _study(path: Path, rows: list[Row], threads: int) -> Iterator[Row]:
+    """What is not among `rows` yet."""
+    manifest, net = artifact.load(path).manifest, path.parent.name
     if manifest.normalization != "subnet-statistics":
         raise SystemExit(f"{path}: expected a net with statistics per subnet")
-    net = path.parent.name
-    rows = [_row(net, "(a) statistics per subnet", manifest.catalog, 0)]
-    for epochs, rate in (NOT_TRAINED, *SETTINGS):
-        trained = epochs > NOT_TRAINED[0]
-        way = f"(b) fold {epochs:g} epochs, rate {rate:g}" if trained else "(c) averaged affines"
-        out = RUNS / f"{net}-{epochs:g}-{rate:g}"
-        found = read_manifest(RunFolder(out).artifact) if RunFolder(out).artifact.exists() else None
-        if found is None:
-            setting = Setting(start=path, num_threads=threads, device=torch.device("cpu"))
-            found = run(_recipe(epochs, rate), out, setting)
-        assert found is not None
-        macs = found.ledger.macs if found.ledger and trained else 0
-        rows.append(_row(net, way, found.catalog, macs))
-    return rows
+    known = {row.way for row in rows if row.net == net}
+    if (way := "(a) statistics per subnet") not in known:
+        yield _row(net, way, at_full_resolution(manifest.catalog), 0)
+    ways = {"(c) averaged affines": (NOT_TRAINED, False)}
+    settings = SETTINGS if manifest.design_space.can_be_listed else (ONE,)
+    ways |= {f"(b) fold, {e:g} epochs, rate {r:g}": ((e, r), False) for e, r in settings}
+    if manifest.design_space.can_be_listed:
+        ways |= {f"(d) heads by last unit, {ONE[0]:g} epochs, rate {ONE[1]:g}": (ONE, True)}
+    for way, (setting, heads) in ways.items():
+        if way not in known:
+            entries, macs = _folded(artifact.load(path), *setting, heads, threads)
+            yield _row(net, way, entries, macs if setting != NOT_TRAINED else 0)
+
+
+def _folded(
+    loaded: Artifact, epochs: float, rate: float, heads: bool, threads: int
+) -> tuple[list[CatalogEntry], int]:
+    """What the net reaches after a fold phase, and the phase's MACs."""
+    recipe = _recipe(epochs, rate)
+    data = open_data_folder(
+        None,
+        FileLoading(loaded.manifest.preprocessing),
+        validation_images=recipe.validation_images,
+        crop_padding=recipe.crop_padding,
+    )
+    start = from_artifact(loaded, recipe, None, len(data.labels))
+    supernet, macs = start.supernet, 0
+    supernet.space = _coupled(supernet.space)
+    if heads:
+        supernet, macs = _trained(_recipe(*NOT_TRAINED), start, data, threads)
+        assert isinstance(supernet.normalization, PieceAffine)
+        supernet.normalization = HeadPerLastUnit.of(supernet, supernet.normalization)
+        start = replace(start, supernet=supernet)
+    supernet, more = _trained(recipe, start, data, threads)
+    entries = _measured(supernet, at_full_resolution(loaded.manifest.catalog), data, threads)
+    return entries, macs + more
+
+
+def _coupled(space: DesignSpace) -> DesignSpace:
+    """The part of a space that can be listed: depth and width in step, one kernel a unit."""
+    if space.can_be_listed:
+        return space
+    kernels = tuple((kernel,) for kernel in space.representative_kernels)
+    return space.model_copy(update={"compound": True, "kernels": kernels})
+
+
+def _trained(recipe: Recipe, start: Start, data: Dataset, threads: int) -> tuple[Supernet, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        trainer = Trainer(
+            recipe,
+            start.supernet,
+            data.train,
+            checkpoint,
+            teacher=start.teacher,
+            num_threads=threads,
+        )
+        trainer.run(lambda _: None)
+    return trainer.supernet.eval(), sum(phase.macs for phase in trainer.phases)
 
 
 def _recipe(epochs: float, rate: float) -> Recipe:
     recipe = read_recipe("fold")
     (phase,) = recipe.phases
-    phase = phase.model_copy(update={"epochs": epochs, "learning_rate": rate})
-    return recipe.model_copy(update={"phases": (phase,), "profile": False})
+    changes = {"epochs": epochs, "learning_rate": rate}
+    phase = phase.model_copy(update=changes)
+    return recipe.model_copy(update={"phases": (phase,)})
 
 
-def _row(net: str, way: str, catalog: Catalog, macs: int) -> Row:
-    accuracies = [entry.accuracy for entry in at_full_resolution(catalog)]
-    return Row(net, way, statistics.mean(accuracies), min(accuracies), macs)
+def _measured(
+    supernet: Supernet, entries: list[CatalogEntry], data: Dataset, threads: int
+) -> list[CatalogEntry]:
+    """The entries with the accuracies of `supernet`."""
+    archs = [Architecture.parse(entry.subnet) for entry in entries]
+    if supernet.space.can_be_listed:  # then an id has only depths
+        archs = [Architecture(arch.depths, arch.resolution) for arch in archs]
+    assert data.test is not None
+    validation = accuracies(supernet, data.validation, archs, num_threads=threads)
+    test = accuracies(supernet, data.test, archs, num_threads=threads)
+    return [
+        entry.model_copy(update={"accuracy": validation[arch], "test_accuracy": test[arch]})
+        for entry, arch in zip(entries, archs, strict=True)
+    ]
+
+
+def _row(net: str, way: str, entries: list[CatalogEntry], macs: int) -> Row:
+    validation, test = [entry.accuracy for entry in entries], [told(entry) for entry in entries]
+    return Row(net, way, fmean(validation), min(validation), fmean(test), min(test), macs)
 
 
 def _print(rows: list[Row]) -> None:
-    table = Table("net", "normalisation", "mean of 243", "worst", "TMACs", title="The fold phase")
-    for row in rows:
-        table.add_row(
-            row.net, row.way, f"{row.mean:.2%}", f"{row.worst:.2%}", f"{row.macs / 1e12:.2f}"
+    table = Table("net", "normalisation", title="The fold phase, test (validation) accuracy, %")
+    for heading in ("mean of 243", "worst", "TMACs"):
+        table.add_column(heading, justify="right")
+    for row in sorted(rows, key=lambda row: (row.net, row.way)):
+        cells = (
+            f"{100 * test:.2f} ({100 * validation:.2f})"
+            for test, validation in (
+                (row.test_mean, row.validation_mean),
+                (row.test_worst, row.validation_worst),
+            )
         )
+        table.add_row(row.net, row.way, *cells, f"{row.macs / 1e12:.2f}")
     Console().print(table)
 
 
