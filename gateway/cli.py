@@ -103,16 +103,13 @@ def _add_search(commands: Commands) -> None:
 
 def search(arguments: argparse.Namespace) -> int:
     """Print the subnet that selection would choose. Imports no torch."""
-    from gateway.device_classes import DeviceClasses
     from gateway.select import select
-    from gateway.stores import open_store
-    from supernet.latency import read_bundled_tables
+    from gateway.stores import read_device_classes
     from supernet.manifest import read_manifest
 
     constraints = constraints_of(arguments)
     manifest = read_manifest(arguments.artifact)
-    tables = read_bundled_tables(arguments.artifact)
-    classes = DeviceClasses(manifest, tables, open_store(arguments.store))
+    classes = read_device_classes(arguments.artifact, manifest, arguments.store)
     selection = select(classes.candidates(constraints.device_class), constraints)
     document = _search_document(selection)
     if arguments.json:

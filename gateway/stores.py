@@ -8,8 +8,11 @@ from pathlib import Path
 
 import platformdirs
 
+from gateway.device_classes import DeviceClasses
 from gateway.embedded_store import EmbeddedStore
 from gateway.tables import TableStore
+from supernet.latency import read_bundled_tables
+from supernet.manifest import Manifest
 
 STATE_DIR_VARIABLE = "COMPOFA_STATE_DIR"
 STORE_FILE = "tables.sqlite3"
@@ -34,6 +37,12 @@ def open_store(url: str | None) -> TableStore:
     if not separator or opener is None:
         raise ValueError(f"store {url!r}: expected a form like sqlite:///path/to/file")
     return opener(rest)
+
+
+def read_device_classes(artifact: Path, manifest: Manifest, url: str | None) -> DeviceClasses:
+    """The device classes there are now, by the tables in the folder `artifact` and those of
+    the store at `url`: for a command, which asks once."""
+    return DeviceClasses(manifest, read_bundled_tables(artifact), open_store(url))
 
 
 def _open_sqlite(rest: str) -> TableStore:
