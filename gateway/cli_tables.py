@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from gateway import cli
-from gateway.device_classes import DeviceClasses, check_subnets
+from gateway.device_classes import DeviceClasses
 from gateway.stores import open_store
+from gateway.table_formats import READERS, Target, write_ofa_lut
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
 from supernet.commandline import Parser
-from supernet.durable import write_file
-from supernet.latency import LatencyTable, read_bundled_tables
+from supernet.durable import write_file, write_folder
+from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
-from supernet.validation import first_error
 
 
 def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -31,17 +30,22 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     _add(actions, "list", list_, "the device classes there are", device_class=False)
     show_ = _add(actions, "show", show, "the versions of one device class")
-    importing = _add(actions, "import", import_, "read a table from a file")
-    export_ = _add(actions, "export", export, "write a table as JSON")
+    importing = _add(actions, "import", import_, "read a table from a file or folder")
+    export_ = _add(actions, "export", export, "write a table to a file or folder")
     back = _add(actions, "rollback", rollback, "make an older version current")
     _add(actions, "delete", delete, "forget every version of a device class")
     importing.add_argument("path", type=Path, metavar="PATH")
     importing.add_argument(
-        "--format", required=True, choices=["json"],
-        help="json: a latency table, or an object from subnet id to milliseconds",
+        "--format", required=True, choices=list(READERS),
+        help="json: a latency table, or an object from subnet id to milliseconds; ofa-lut: "
+        "Once-for-All's block latencies, a folder with files like 160_lookup_table.yaml",
     )  # fmt: skip
     importing.add_argument("--default-budget-ms", type=float, metavar="X")
-    export_.add_argument("--out", type=Path, metavar="PATH", help="standard output by default")
+    export_.add_argument("--format", default="json", choices=list(READERS), help="json by default")
+    export_.add_argument(
+        "--out", type=Path, metavar="PATH",
+        help="standard output by default; a folder, new or empty, for ofa-lut",
+    )  # fmt: skip
     back.add_argument("--version", type=int, metavar="N", help="the one before by default")
     show_.add_argument("--json", action="store_true", help="print one JSON document")
     actions.choices["list"].add_argument("--json", action="store_true", help="print one JSON list")
@@ -69,19 +73,26 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def import_(arguments: argparse.Namespace) -> int:
-    """Keep the table in a file as the next version of a device class."""
+    """Keep the table in a file, or in a folder, as the next version of a device class."""
     manifest, store = _opened(arguments)
-    table = read_json(arguments.path, manifest, arguments.device_class, arguments.default_budget_ms)
+    target = Target(manifest, arguments.device_class, arguments.default_budget_ms)
+    table = READERS[arguments.format](arguments.path, target)
     version = store.put(table)
+    for note in target.notes:
+        print(f"compofa: {note}", file=sys.stderr)
     print(f"{table.device_class}: version {version}, {len(table.latency_ms)} subnets")
     return 0
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write the current table of a device class as JSON."""
+    """Write the current table of a device class: as JSON, or as a folder of lookup tables."""
     manifest, store = _opened(arguments)
     classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
-    document = classes.table(arguments.device_class).table.model_dump_json(indent=1)
+    table = classes.table(arguments.device_class).table
+    if arguments.format == "ofa-lut":
+        _write_folder(arguments.out, write_ofa_lut(table))
+        return 0
+    document = table.model_dump_json(indent=1)
     if arguments.out:
         write_file(arguments.out, document.encode() + b"\n")
     else:
@@ -117,35 +128,6 @@ def delete(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def read_json(
-    path: Path, manifest: Manifest, device_class: str, default_budget_ms: float | None
-) -> LatencyTable:
-    """A table of `manifest`'s artifact from a JSON file: a latency table, or an object from
-    subnet id to milliseconds. Raises `ValueError` in one line naming the file and the field."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise ValueError(f"latency table {path}: not a JSON document") from None
-    if not isinstance(document, dict):
-        raise ValueError(f"latency table {path}: expected a JSON object")
-    if "latency_ms" not in document:
-        document = {"latency_ms": document, "source": f"imported: {path.name}", "measured": False}
-    own = manifest.artifact_hash
-    if document.get("artifact_hash", own) != own:
-        raise ValueError(f"latency table {path}: artifact_hash: it belongs to another artifact")
-    document |= {"artifact_hash": own, "device_class": device_class}
-    if default_budget_ms is not None:
-        document["default_budget_ms"] = default_budget_ms
-    try:
-        table = LatencyTable.model_validate(document)
-        check_subnets(table.latency_ms, manifest.catalog)
-    except ValidationError as error:
-        raise ValueError(f"latency table {path}: {first_error(error)}") from None
-    except ValueError as error:
-        raise ValueError(f"latency table {path}: {error}") from None
-    return table
-
-
 def _add(
     actions: argparse._SubParsersAction[Parser],
     name: str,
@@ -161,6 +143,14 @@ def _add(
     cli.add_store(parser)
     parser.set_defaults(run=command)
     return parser
+
+
+def _write_folder(folder: Path | None, files: dict[str, bytes]) -> None:
+    if folder is None:
+        raise ValueError("--out: expected a folder for the format ofa-lut")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"--out {folder}: something is there; give a new or empty folder")
+    write_folder(folder, files)
 
 
 def _artifact(arguments: argparse.Namespace) -> Path:

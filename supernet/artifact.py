@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
-from supernet.durable import put_in_place, write_file
+from supernet.durable import write_folder
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
@@ -96,7 +94,8 @@ def save(
     for table in tables:
         own = table.model_copy(update={"artifact_hash": manifest.artifact_hash})
         files[f"{TABLES_FOLDER}/{table.device_class}.json"] = own.model_dump_json(indent=1).encode()
-    _replace_folder(folder, files)
+    check_place(folder)
+    write_folder(folder, files)
     return manifest
 
 
@@ -162,25 +161,6 @@ def _check(path: Path, expected: Mapping[str, tuple[int, ...]], found: dict[str,
     problems = differences(expected, found)
     if problems:
         raise ArtifactError(f"artifact {path.parent}: {path.name}: {'; '.join(problems)}")
-
-
-def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write beside `folder`, then swap: what is at `folder` is always whole.
-
-    Raises `ValueError` rather than remove something that is not an artifact.
-    """
-    check_place(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, data in files.items():
-            path = fresh / name
-            path.parent.mkdir(exist_ok=True)
-            write_file(path, data)
-        fresh.chmod(0o755)
-        put_in_place(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def check_place(folder: Path) -> None:

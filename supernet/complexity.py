@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
-from supernet.skeleton import BlockShape, Path, Skeleton
+from supernet.skeleton import BlockShape, Path, Skeleton, strided
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +37,19 @@ def piece_macs(skeleton: Skeleton, resolution: int, path: Path) -> tuple[int, ..
 
 
 def _pieces(skeleton: Skeleton, resolution: int, path: Path) -> Iterator[Complexity]:
-    s, size = skeleton, _strided(resolution, skeleton.stem_stride)
+    s, size = skeleton, strided(resolution, skeleton.stem_stride)
     stem = _conv(s.in_channels, s.stem_channels, 3, size)
     yield stem + _block(s.first_block, size, expands=False)
     for variant in path:
         unit = Complexity(0, 0)
         for shape in s.blocks(variant):
             unit += _block(shape, size)
-            size = _strided(size, shape.stride)
+            size = strided(size, shape.stride)
         yield unit
     expansion = _conv(s.units[-1].out_channels, s.head_channels, 1, size)
     mix = s.head_channels * s.feature_channels
     classifier = s.feature_channels * s.classes
     yield expansion + Complexity(mix + classifier, mix + classifier + s.classes)
-
-
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, size: int) -> Complexity:
@@ -62,7 +58,7 @@ def _conv(in_channels: int, out_channels: int, kernel: int, size: int) -> Comple
 
 
 def _block(shape: BlockShape, size: int, *, expands: bool = True) -> Complexity:
-    mid, out_size = shape.mid_channels, _strided(size, shape.stride)
+    mid, out_size = shape.mid_channels, strided(size, shape.stride)
     cost = _conv(1, mid, shape.kernel, out_size) + _conv(mid, shape.out_channels, 1, out_size)
     if expands:
         cost += _conv(shape.in_channels, mid, 1, size)

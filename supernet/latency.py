@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from supernet.validation import first_error
 
 Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+BlockMilliseconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 TABLES_FOLDER = "tables"
 _DEVICE_CLASS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
@@ -25,12 +26,28 @@ def check_device_class(name: str) -> None:
         )
 
 
+class BlockTime(BaseModel):
+    """What one block or layer takes: mean and standard deviation in ms over `count` runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: BlockMilliseconds
+    std: BlockMilliseconds | None = None
+    count: Annotated[int, Field(ge=0)] | None = None
+
+
+Blocks = dict[Annotated[int, Field(ge=1)], Annotated[dict[str, BlockTime], Field(min_length=1)]]
+"""By resolution, and there by the key of a block (see `supernet.block_keys`)."""
+
+
 class LatencyTable(BaseModel):
     """Exact latencies of one device class for one artifact.
 
     `latency_ms` maps a subnet id to the median, `p95_ms` to the 95th percentile where it was
     measured. `source` says in words where the numbers come from, so that a derived table is
     never taken for a measured one; `conditions` holds what they depend on (threads, engine).
+    `blocks` holds what the latencies are sums of, where that is known; the latency of a subnet
+    that is not listed follows from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,12 +58,14 @@ class LatencyTable(BaseModel):
     measured: bool
     latency_ms: dict[str, Milliseconds] = Field(min_length=1)
     p95_ms: dict[str, Milliseconds] = Field(default_factory=dict)
+    blocks: Blocks = Field(default_factory=dict)
     default_budget_ms: Milliseconds | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     def scaled(self, factor: float, device_class: str, default_budget_ms: float) -> LatencyTable:
-        """A table for an imagined device that is `factor` times as slow as this one."""
+        """A table for an imagined device that is `factor` times as slow as this one, without
+        blocks."""
         return LatencyTable(
             device_class=device_class,
             artifact_hash=self.artifact_hash,

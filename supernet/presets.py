@@ -19,6 +19,7 @@ _SE = (False, True, False, True, True)
 _KERNELS: tuple[Kernel, ...] = (3, 5, 3, 3, 5)  # CompOFA's fixed kernels, one a unit
 _ALL_KERNELS: tuple[Kernel, ...] = (3, 5, 7)
 _IMAGENET_STRIDES: tuple[Stride, ...] = (2, 2, 2, 1, 2)
+_FEATURE_CHANNELS = 1280  # at width 1.0
 _SMALL_STRIDES: tuple[Stride, ...] = (2, 2, 1, 2, 1)
 
 Freedom = Literal["compound", "compound-elastic", "elastic"]
@@ -50,7 +51,7 @@ def imagenet_mbv3(
         first_block_channels=wide(16),
         units=_units([wide(c) for c in (24, 40, 80, 112, 160)], _IMAGENET_STRIDES, kernels),
         head_channels=wide(960),
-        feature_channels=wide(1280),
+        feature_channels=wide(_FEATURE_CHANNELS),
         classes=classes,
     )
     suffix = "" if width == 1.0 else f"-w{width:g}"
@@ -61,6 +62,21 @@ def imagenet_mbv3(
         resolutions=(128, 160, 192, 208, 224),
         kernel_transform=freedom == "elastic" if kernel_transform is None else kernel_transform,
     )
+
+
+def imagenet_width(skeleton: Skeleton) -> float | None:
+    """Which width multiplier of `imagenet_mbv3` has these channels; None where none has."""
+    width = feature_width(skeleton.feature_channels)
+    kernels = [unit.kernel for unit in skeleton.units]
+    if len(kernels) != len(_KERNELS):
+        return None
+    wide = imagenet_mbv3(width=width, classes=skeleton.classes, kernels=kernels)
+    return width if wide.skeleton == skeleton else None
+
+
+def feature_width(channels: int) -> float:
+    """The width multiplier of a net for ImageNet with so many features before the classifier."""
+    return channels / _FEATURE_CHANNELS
 
 
 def fashion_mnist_mbv3(freedom: Freedom = "compound") -> DesignSpace:

@@ -23,6 +23,11 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def strided(size: int, stride: int) -> int:
+    """Height and width of what a convolution (padded by half its kernel) leaves of `size`."""
+    return (size - 1) // stride + 1
+
+
 @dataclass(frozen=True, slots=True)
 class BlockShape:
     """One MBConv with every size resolved. Sizes in channels, `kernel` and `stride` in pixels."""

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from supernet import artifact
+from supernet import artifact, durable
 from supernet.architecture import Architecture
 from supernet.artifact import Description, load, save
 from supernet.catalog import Catalog
@@ -281,7 +281,7 @@ def test_a_full_disk_leaves_the_old_one_whole(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         path.write_bytes(data)
 
-    monkeypatch.setattr(artifact, "write_file", full)
+    monkeypatch.setattr(durable, "write_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(folder, folded_supernet, description, tables)
     after = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
