@@ -16,6 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from supernet.accuracy_predictor import PREDICTOR_FILE, AccuracyPredictor, read_predictor
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.durable import write_folder
@@ -27,11 +28,12 @@ from supernet.manifest import (
     Manifest,
     Preprocessing,
     read_manifest,
+    read_part,
 )
 from supernet.model import Supernet
 from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
 from supernet.normalization_shapes import normalization_shapes
-from supernet.state_dict import differences
+from supernet.validation import differences
 
 WEIGHTS_FILE = "weights.safetensors"
 NORM_FILE = "norm.safetensors"
@@ -46,20 +48,25 @@ class Description:
     labels: tuple[str, ...]
     catalog: Catalog = Catalog()
     ledger: Ledger | None = None
+    predictor: AccuracyPredictor | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Description:
+    def of(cls, artifact: Artifact) -> Description:
         """What to save an artifact again with."""
-        m = manifest
-        return cls(m.name, m.preprocessing, m.labels, m.catalog, m.ledger)
+        m = artifact.manifest
+        return cls(
+            m.name, m.preprocessing, m.labels, m.catalog, m.ledger, predictor=artifact.predictor
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A loaded artifact: the manifest and the supernet, ready to run and to extract from."""
+    """A loaded artifact: the manifest and the supernet, ready to run and to extract from, and
+    what predicts its subnets' accuracy where it was imported with that."""
 
     manifest: Manifest
     supernet: Supernet
+    predictor: AccuracyPredictor | None = None
 
 
 def save(
@@ -75,6 +82,7 @@ def save(
         raise ValueError("a net in training cannot be saved as an artifact: fold it first")
     weights = safetensors.torch.save(_contiguous(_weights(supernet)))
     norms = safetensors.torch.save(_contiguous(norm.tensors()))
+    predictor = description.predictor.to_bytes() if description.predictor else None
     manifest = Manifest(
         name=description.name,
         design_space=supernet.space,
@@ -85,12 +93,15 @@ def save(
         ledger=description.ledger,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         norm_sha256=hashlib.sha256(norms).hexdigest(),
+        predictor_sha256=hashlib.sha256(predictor).hexdigest() if predictor else None,
     )
     files = {
         WEIGHTS_FILE: weights,
         NORM_FILE: norms,
         MANIFEST_FILE: _json(manifest),
     }
+    if predictor:
+        files[PREDICTOR_FILE] = predictor
     for table in tables:
         own = table.model_copy(update={"artifact_hash": manifest.artifact_hash})
         files[f"{TABLES_FOLDER}/{table.device_class}.json"] = own.model_dump_json(indent=1).encode()
@@ -103,14 +114,15 @@ def load(folder: Path) -> Artifact:
     """Read an artifact. Raises `ArtifactError` in one line that lists every bad key."""
     manifest = read_manifest(folder)
     norm = FROZEN[manifest.normalization]()
-    numbers = _read_tensors(folder / NORM_FILE, manifest.norm_sha256)
+    numbers = _read_tensors(folder, NORM_FILE, manifest.norm_sha256)
     _check(folder / NORM_FILE, _norm_shapes(manifest, numbers), numbers)
     norm.load(numbers)
     supernet = Supernet(manifest.design_space, norm)
-    weights = _read_tensors(folder / WEIGHTS_FILE, manifest.weights_sha256)
+    weights = _read_tensors(folder, WEIGHTS_FILE, manifest.weights_sha256)
     _check(folder / WEIGHTS_FILE, {k: v.shape for k, v in _weights(supernet).items()}, weights)
     supernet.load_state_dict(weights, strict=False)
-    return Artifact(manifest, supernet.eval().requires_grad_(False))
+    supernet.eval().requires_grad_(False)
+    return Artifact(manifest, supernet, read_predictor(folder, manifest))
 
 
 def _norm_shapes(manifest: Manifest, found: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -140,20 +152,11 @@ def _json(manifest: Manifest) -> bytes:
     return manifest.model_dump_json(exclude_none=True, indent=1).encode()
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, name: str, sha256: str) -> dict[str, Tensor]:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"artifact {path.parent}: {path.name}: {error.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ArtifactError(
-            f"artifact {path.parent}: {path.name} is truncated or changed: its SHA-256 is not the "
-            f"one in {MANIFEST_FILE}"
-        )
-    try:
-        return safetensors.torch.load(data)
+        return safetensors.torch.load(read_part(folder, name, sha256))
     except SafetensorError as error:
-        raise ArtifactError(f"artifact {path.parent}: {path.name}: {error}") from None
+        raise ArtifactError(f"artifact {folder}: {name}: {error}") from None
 
 
 def _check(path: Path, expected: Mapping[str, tuple[int, ...]], found: dict[str, Tensor]) -> None:

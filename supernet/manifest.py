@@ -5,6 +5,7 @@ Reading it needs no torch, so a search over the catalog starts at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -118,6 +119,7 @@ class Manifest(_Frozen):
     ledger: Ledger | None = None
     weights_sha256: str
     norm_sha256: str
+    predictor_sha256: str | None = None
 
     @property
     def artifact_hash(self) -> str:
@@ -138,6 +140,20 @@ class Manifest(_Frozen):
         for subnet in self.catalog.subnets():
             self.design_space.check(Architecture.parse(subnet))
         return self
+
+
+def read_part(folder: Path, name: str, sha256: str) -> bytes:
+    """A file of an artifact. Raises `ArtifactError` where it is not the one the manifest names."""
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"artifact {folder}: {name}: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ArtifactError(
+            f"artifact {folder}: {name} is truncated or changed: its SHA-256 is not the one in "
+            f"{MANIFEST_FILE}"
+        )
+    return data
 
 
 def read_manifest(folder: Path) -> Manifest:

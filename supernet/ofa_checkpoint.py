@@ -21,8 +21,8 @@ from supernet.normalization_shapes import normalization_shapes
 from supernet.ofa_names import OfaNames
 from supernet.presets import Freedom, imagenet_mbv3
 from supernet.skeleton import Kernel
-from supernet.state_dict import differences, read_state_dict
-from supernet.validation import first_error
+from supernet.state_dict import read_state_dict
+from supernet.validation import differences, first_error
 
 RESOLUTION = 224  # of a subnet, where nothing is said
 _UNITS, _DEPTH = 5, 4  # what a supernet stores

@@ -1,4 +1,4 @@
-"""State-dicts: read from files that others wrote, and compared with what is expected.
+"""State-dicts, read from files that others wrote.
 
 A file is data, never code: it is unpickled with `weights_only=True`.
 """
@@ -6,7 +6,6 @@ A file is data, never code: it is unpickled with `weights_only=True`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,6 @@ def read_state_dict(what: str, path: Path) -> dict[str, Tensor]:
         for key, tensor in state.items()
         if not str(key).endswith("num_batches_tracked")
     }
-
-
-def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> list[str]:
-    """Every missing, unexpected or misshapen tensor in words; empty where all is as expected."""
-    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
-    problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name].shape) != tuple(shape)
-    ]
-    return sorted(problems)
 
 
 def _read(what: str, path: Path) -> Any:

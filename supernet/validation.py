@@ -1,8 +1,18 @@
-"""Validation errors as one clear line: field, what was expected, value."""
+"""What is not as expected, in words of one line: fields of a document, tensors of a file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from pydantic import ValidationError
+
+
+class Shaped(Protocol):
+    """A tensor, whoever made it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 def first_error(error: ValidationError) -> str:
@@ -19,3 +29,15 @@ def first_error(error: ValidationError) -> str:
         text = f"{text}, got {value}"
     more = f" (and {len(others)} more)" if others else ""
     return f"{field}: {text}{more}" if field else text + more
+
+
+def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Shaped]) -> list[str]:
+    """Every missing, unexpected or misshapen tensor in words; empty where all is as expected."""
+    problems = [f"missing {name}" for name in expected.keys() - found.keys()]
+    problems += [f"unexpected {name}" for name in found.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name].shape) != tuple(shape)
+    ]
+    return sorted(problems)

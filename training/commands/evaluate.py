@@ -186,7 +186,7 @@ def _save(folder: Path, loaded: Artifact, catalog: Catalog) -> None:
     """Write the artifact again, in one step, with its tables."""
     from supernet import artifact
 
-    description = replace(artifact.Description.of(loaded.manifest), catalog=catalog)
+    description = replace(artifact.Description.of(loaded), catalog=catalog)
     artifact.save(folder, loaded.supernet, description, read_bundled_tables(folder))
 
 

@@ -11,6 +11,7 @@ from supernet.commandline import Parser
 from supernet.presets import Freedom, imagenet_mbv3
 
 if TYPE_CHECKING:
+    from supernet.accuracy_predictor import AccuracyPredictor
     from supernet.catalog import Catalog
     from supernet.design_space import DesignSpace
 
@@ -31,7 +32,8 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the artifact")
     parser.add_argument(
         "--accuracy-predictor", type=Path, metavar="FILE",
-        help="fill the catalog with what this predicts; it stays empty otherwise",
+        help="fill the catalog with what this predicts, and keep it to search with; the catalog "
+        "stays empty otherwise",
     )  # fmt: skip
     parser.add_argument(
         "--design-space", choices=get_args(Freedom),
@@ -50,6 +52,8 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     from supernet import artifact
+    from supernet.accuracy_predictor import AccuracyPredictor
+    from supernet.catalog import Catalog
     from supernet.manifest import Preprocessing
     from supernet.ofa_checkpoint import import_ofa
 
@@ -57,12 +61,16 @@ def _import(arguments: argparse.Namespace) -> int:
         arguments.checkpoint, freedom=arguments.design_space, resolution=arguments.resolution
     )
     space = supernet.space
-    catalog = _catalog(space, arguments.accuracy_predictor)
+    predictor, catalog = None, Catalog()
+    if arguments.accuracy_predictor is not None:
+        predictor = AccuracyPredictor.read(arguments.accuracy_predictor)
+        catalog = _catalog(space, predictor, arguments.accuracy_predictor.name)
     description = artifact.Description(
         name=arguments.name or space.name.partition(":")[0],
         preprocessing=Preprocessing(mean=_MEAN, std=_STD, centre_crop=_CENTRE_CROP),
         labels=_labels(arguments.labels, space.skeleton.classes),
         catalog=catalog,
+        predictor=predictor,
     )
     artifact.save(arguments.out, supernet, description)
     for line in _account(arguments, space, catalog):
@@ -70,17 +78,14 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _catalog(space: DesignSpace, predictor: Path | None) -> Catalog:
-    """Representatives with predicted accuracies; empty without a predictor."""
+def _catalog(space: DesignSpace, predictor: AccuracyPredictor, name: str) -> Catalog:
+    """Representatives with predicted accuracies."""
+    from supernet.accuracy_predictor import TRAINED_RESOLUTIONS
     from supernet.catalog import Catalog, CatalogEntry
     from supernet.complexity import complexity
 
-    if predictor is None:
-        return Catalog()
-    from supernet.accuracy_predictor import TRAINED_RESOLUTIONS, AccuracyPredictor
-
     archs = [a for a in space.representatives() if a.resolution in TRAINED_RESOLUTIONS]
-    accuracies = AccuracyPredictor(predictor).predict(space, archs)
+    accuracies = predictor.predict(space, archs)
     entries = []
     for arch, accuracy in zip(archs, accuracies, strict=True):
         cost = complexity(space, arch)
@@ -92,7 +97,7 @@ def _catalog(space: DesignSpace, predictor: Path | None) -> Catalog:
                 parameters=cost.parameters,
             )
         )
-    return Catalog(entries=tuple(entries), predicted_by=predictor.name)
+    return Catalog(entries=tuple(entries), predicted_by=name)
 
 
 def _labels(path: Path | None, classes: int) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def test_calibrating_one_subnet_unlists_those_that_lost_their_statistics(
     imported: Path, image_folder: Path, catalog: Catalog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = artifact.load(imported)
-    description = Description.of(loaded.manifest)
+    description = Description.of(loaded)
     listed = Description(description.name, description.preprocessing, description.labels, catalog)
     artifact.save(imported, loaded.supernet, listed)
     assert _run("calibrate", imported, "--data", image_folder, "--workers", 0, "--subnet", ONE) == 0

@@ -10,6 +10,8 @@ from torch import nn
 
 import compofa
 from supernet import artifact
+from supernet.accuracy_predictor import read_predictor
+from supernet.architecture import Architecture
 from supernet.manifest import read_manifest
 from tests.supernet.ofa_reference import random_checkpoint
 
@@ -65,6 +67,11 @@ def test_a_predictor_fills_the_catalog_and_is_named_in_it(
     assert manifest.catalog.predicted_by == "predictor.pth"
     assert "d2-3-4-2-3@192" in manifest.catalog
     assert len(manifest.catalog) == 243 * 4
+    kept = read_predictor(out, manifest)
+    assert kept is not None
+    arch = Architecture.parse("d2-3-4-2-3@192")
+    (predicted,) = kept.predict(manifest.design_space, [arch])
+    assert manifest.catalog[arch.id].accuracy == pytest.approx(predicted, abs=1e-5)
     said = capsys.readouterr().out
     assert "catalog: 972 subnets, accuracies predicted by predictor.pth" in said
     assert "not in the catalog: resolution 128" in said
