@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from supernet import artifact, durable
+from supernet import durable
 from supernet.architecture import Architecture
 from supernet.artifact import Description, load, save
 from supernet.catalog import Catalog
