@@ -57,7 +57,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
-        help="latency tables, as sqlite:///path; by default a file in your state folder",
+        help="latency tables, as sqlite:///path or redis://host; by default COMPOFA_STORE or a "
+        "file in your state folder",
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from gateway import cli
 from gateway.device_classes import DeviceClasses
-from gateway.stores import open_store
+from gateway.stores import ask, read_device_classes
+from gateway.table_check import RefusedTableError, read_document
 from gateway.table_formats import READERS, Target, write_ofa_lut
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
 from supernet.commandline import Parser
@@ -53,19 +54,16 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def list_(arguments: argparse.Namespace) -> int:
     """Print every device class with its current version."""
-    manifest, store = _opened(arguments)
-    infos = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store).infos()
-    _print(infos, as_json=arguments.json)
+    _print(list(_classes(arguments).infos()), as_json=arguments.json)
     return 0
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Print every version of one device class; the current one is marked."""
-    manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
-    current = classes.table(arguments.device_class)
-    bundled = classes.bundled(arguments.device_class)
-    kept = store.history(manifest.artifact_hash, arguments.device_class)
+    manifest, name = read_manifest(_artifact(arguments)), arguments.device_class
+    classes = _classes(arguments)
+    current, bundled = classes.table(name), classes.bundled(name)
+    kept = ask(arguments.store, lambda store: _good_versions(store, manifest, name))
     versions = ([bundled] if bundled else []) + kept
     infos = [DeviceClassInfo.of(stored) for stored in versions]
     _print(infos, as_json=arguments.json, current=current.version)
@@ -74,10 +72,10 @@ def show(arguments: argparse.Namespace) -> int:
 
 def import_(arguments: argparse.Namespace) -> int:
     """Keep the table in a file, or in a folder, as the next version of a device class."""
-    manifest, store = _opened(arguments)
+    manifest = read_manifest(_artifact(arguments))
     target = Target(manifest, arguments.device_class, arguments.default_budget_ms)
     table = READERS[arguments.format](arguments.path, target)
-    version = store.put(table)
+    version = ask(arguments.store, lambda store: store.put(table))
     for note in target.notes:
         print(f"compofa: {note}", file=sys.stderr)
     print(f"{table.device_class}: version {version}, {len(table.latency_ms)} subnets")
@@ -86,9 +84,7 @@ def import_(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write the current table of a device class: as JSON, or as a folder of lookup tables."""
-    manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
-    table = classes.table(arguments.device_class).table
+    table = _classes(arguments).table(arguments.device_class).table
     if arguments.format == "ofa-lut":
         _write_folder(arguments.out, write_ofa_lut(table))
         return 0
@@ -102,28 +98,32 @@ def export(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an older version current; 0 is the table that came with the artifact."""
-    manifest, store = _opened(arguments)
-    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
-    name, bundled = arguments.device_class, classes.bundled(arguments.device_class)
-    version = arguments.version
-    if version is None:
-        kept = store.history(manifest.artifact_hash, name)
-        version = _before(classes.table(name), ([bundled] if bundled else []) + kept)
-    if version == 0 and bundled is None:
-        raise ValueError(f"--version 0: no table for {name!r} came with this artifact")
-    store.rollback(manifest.artifact_hash, name, version)
-    print(f"{name}: version {version}")
+    artifact, name = _artifact(arguments), arguments.device_class
+    manifest = read_manifest(artifact)
+    bundled = _bundled(artifact, name)
+
+    async def roll_back(store: TableStore) -> int:
+        version = arguments.version
+        if version is None:
+            version = await _version_before(store, manifest, name, bundled=bundled)
+        if version == 0 and not bundled:
+            raise ValueError(f"--version 0: no table for {name!r} came with this artifact")
+        await _check_version(store, manifest, name, version)
+        await store.rollback(manifest.artifact_hash, name, version)
+        return int(version)
+
+    print(f"{name}: version {ask(arguments.store, roll_back)}")
     return 0
 
 
 def delete(arguments: argparse.Namespace) -> int:
     """Forget a device class's versions; a table that came with the artifact stays."""
-    manifest, store = _opened(arguments)
-    name = arguments.device_class
-    if not store.delete(manifest.artifact_hash, name):
+    artifact, name = _artifact(arguments), arguments.device_class
+    artifact_hash = read_manifest(artifact).artifact_hash
+    if not ask(arguments.store, lambda store: store.delete(artifact_hash, name)):
         raise ValueError(f"device class {name!r}: the store has no table for it")
-    classes = DeviceClasses(manifest, read_bundled_tables(_artifact(arguments)), store)
-    remains = "; the table that came with the artifact holds again" if classes.bundled(name) else ""
+    bundled = _bundled(artifact, name)
+    remains = "; the table that came with the artifact holds again" if bundled else ""
     print(f"{name}: deleted{remains}")
     return 0
 
@@ -157,16 +157,55 @@ def _artifact(arguments: argparse.Namespace) -> Path:
     return arguments.artifact or cli.shipped_artifact()
 
 
-def _opened(arguments: argparse.Namespace) -> tuple[Manifest, TableStore]:
-    return read_manifest(_artifact(arguments)), open_store(arguments.store)
+def _classes(arguments: argparse.Namespace) -> DeviceClasses:
+    artifact = _artifact(arguments)
+    return read_device_classes(artifact, read_manifest(artifact), arguments.store)
 
 
-def _before(current: StoredTable, versions: list[StoredTable]) -> int:
-    older = [stored.version for stored in versions if stored.version < current.version]
+def _bundled(artifact: Path, device_class: str) -> bool:
+    return any(table.device_class == device_class for table in read_bundled_tables(artifact))
+
+
+async def _good_versions(
+    store: TableStore, manifest: Manifest, device_class: str
+) -> list[StoredTable]:
+    """What a store keeps of a device class, oldest first; a line for each that is refused."""
+    good = []
+    for version in await store.versions(manifest.artifact_hash, device_class):
+        try:
+            document = await store.document(manifest.artifact_hash, device_class, version)
+            if document is not None:
+                good.append(read_document(device_class, document, manifest))
+        except RefusedTableError as error:
+            print(f"compofa: {device_class}: version {version}: {error}", file=sys.stderr)
+    return good
+
+
+async def _version_before(
+    store: TableStore, manifest: Manifest, device_class: str, *, bundled: bool
+) -> int:
+    """The newest version that is older than the current one."""
+    kept = await store.versions(manifest.artifact_hash, device_class)
+    now = (await store.current(manifest.artifact_hash, {})).get(device_class)
+    current = now.version if now else 0
+    older = [version for version in ([0] if bundled else []) + kept if version < current]
     if not older:
-        name = current.table.device_class
-        raise ValueError(f"device class {name!r}: version {current.version} is the oldest there is")
+        what = f"version {current} is the oldest there is" if kept or bundled else "not known"
+        raise ValueError(f"device class {device_class!r}: {what}")
     return max(older)
+
+
+async def _check_version(
+    store: TableStore, manifest: Manifest, device_class: str, version: int
+) -> None:
+    """Raise `ValueError` for a version that no gateway would serve by."""
+    document = await store.document(manifest.artifact_hash, device_class, version)
+    if document is None:
+        return  # 0, or none at all, which the store says itself
+    try:
+        read_document(device_class, document, manifest)
+    except RefusedTableError as error:
+        raise ValueError(f"device class {device_class!r}: version {version}: {error}") from None
 
 
 def _print(infos: list[DeviceClassInfo], *, as_json: bool, current: int | None = None) -> None:

@@ -1,125 +1,110 @@
-"""The device classes an artifact can be served for: tables it came with, then the store's.
+"""The device classes an artifact can be served for: tables it came with, then a store's.
 
-Keeps `Candidates` ready for each class, and notices within a second when a table was pushed,
-rolled back or deleted by another process. Knows nothing of torch or gRPC.
+What a request reads is one immutable snapshot in memory: no I/O, and no lock that I/O could
+hold. Whoever follows a store replaces the snapshot. Knows nothing of torch, gRPC or stores.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from gateway.errors import UnknownDeviceClass
 from gateway.select import Candidates
-from gateway.tables import DeviceClassInfo, StoredTable, StoreError, TableStore
-from supernet.catalog import Catalog
+from gateway.tables import DeviceClassInfo, StoredTable
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
 
-CHECK_EVERY_S = 1.0
 
-log = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """Tables by device class, those in short by name, and the candidates made so far."""
 
-
-def check_subnets(latency_ms: Iterable[str], catalog: Catalog) -> None:
-    """Raise `ValueError` naming the subnets of a table that the catalog does not have."""
-    unknown = [subnet for subnet in latency_ms if subnet not in catalog]
-    if unknown:
-        more = f" (and {len(unknown) - 3} more)" if len(unknown) > 3 else ""
-        raise ValueError(
-            f"latency_ms: not in the artifact's catalog: {', '.join(unknown[:3])}{more}"
-        )
+    tables: Mapping[str, StoredTable]
+    infos: tuple[DeviceClassInfo, ...]
+    candidates: dict[str, Candidates] = field(default_factory=dict)
 
 
 class DeviceClasses:
-    """Current table and candidates by device class. Safe to use from several threads.
+    """Current table and candidates by device class. Safe to read from any thread, while one
+    other replaces them.
 
     A class in the store hides the bundled one of the same name. Where `fallback` is given,
     unknown classes are served as that one. Raises `ValueError` for a bundled table of another
-    artifact, and `StoreError` only when it is made: later on a store that fails leaves the last
-    tables in use, and `store_ok` false.
+    artifact.
     """
 
     def __init__(
         self,
         manifest: Manifest,
-        bundled: Iterable[LatencyTable],
-        store: TableStore,
+        bundled: Iterable[LatencyTable] = (),
         *,
         fallback: str | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._catalog, self._artifact_hash = manifest.catalog, manifest.artifact_hash
+        self._catalog = manifest.catalog
         self._bundled = {t.device_class: StoredTable(0, t) for t in bundled}
-        self._check_bundled()
-        self._store, self._clock = store, clock
-        self._lock = threading.Lock()
-        self._candidates: dict[str, tuple[StoredTable, Candidates]] = {}
-        self._checked_at = clock()
-        self._generation = store.generation()
-        self._tables: Mapping[str, StoredTable] = self._read()
-        self.store_ok = True
-        if fallback is not None and fallback not in self._tables:
-            raise ValueError(str(UnknownDeviceClass(fallback, self._tables)))
+        for name, stored in self._bundled.items():
+            if stored.table.artifact_hash != manifest.artifact_hash:
+                raise ValueError(
+                    f"device class {name!r}: the table that came with the artifact belongs to "
+                    "another one"
+                )
         self._fallback = fallback
+        self._snapshot = _snapshot(self._bundled)
 
     def candidates(self, device_class: str) -> Candidates:
         """What may answer on a device class. Raises `UnknownDeviceClass`."""
-        stored = self.table(device_class)
-        known = self._candidates.get(stored.table.device_class)
-        if known is not None and known[0] is stored:
-            return known[1]
-        fresh = Candidates(self._catalog, stored.table)
-        self._candidates[stored.table.device_class] = (stored, fresh)
-        return fresh
+        snapshot = self._snapshot
+        table = self._stored(snapshot, device_class).table
+        ready = snapshot.candidates.get(table.device_class)
+        if ready is None:  # two threads may both make them, and both are right
+            ready = snapshot.candidates[table.device_class] = Candidates(self._catalog, table)
+        return ready
 
     def table(self, device_class: str) -> StoredTable:
         """The current table of a device class. Raises `UnknownDeviceClass`."""
-        tables = self._current()
-        stored = tables.get(device_class) or tables.get(self._fallback or "")
-        if stored is None:
-            raise UnknownDeviceClass(device_class, tables)
-        return stored
+        return self._stored(self._snapshot, device_class)
 
     def bundled(self, device_class: str) -> StoredTable | None:
         """Version 0 of a device class, where one came with the artifact."""
         return self._bundled.get(device_class)
 
-    def infos(self) -> list[DeviceClassInfo]:
+    def infos(self) -> tuple[DeviceClassInfo, ...]:
         """Every device class there is now, by name."""
-        return [DeviceClassInfo.of(stored) for _, stored in sorted(self._current().items())]
+        return self._snapshot.infos
 
-    def _check_bundled(self) -> None:
-        for name, stored in self._bundled.items():
-            if stored.table.artifact_hash != self._artifact_hash:
-                raise ValueError(
-                    f"device class {name!r}: the table that came with the artifact belongs to "
-                    "another one"
-                )
+    def check_fallback(self) -> None:
+        """Raise `ValueError` where the fallback is no device class there is now."""
+        if self._fallback is not None and self._fallback not in self._snapshot.tables:
+            raise ValueError(str(UnknownDeviceClass(self._fallback, self._snapshot.tables)))
 
-    def _current(self) -> Mapping[str, StoredTable]:
-        if self._clock() - self._checked_at >= CHECK_EVERY_S:
-            with self._lock:
-                if self._clock() - self._checked_at >= CHECK_EVERY_S:
-                    self._refresh()
-                    self._checked_at = self._clock()
-        return self._tables
+    def replace(self, kept: Mapping[str, StoredTable]) -> None:
+        """From now on the store's tables are `kept`, by device class."""
+        self._snapshot = self._next(kept)
 
-    def _refresh(self) -> None:
-        try:
-            generation = self._store.generation()
-            if generation != self._generation:
-                self._tables = self._read()
-                self._generation = generation
-                self._candidates = {}
-            self.store_ok = True
-        except StoreError as error:
-            if self.store_ok:
-                log.warning("latency tables: serving from the last ones known: %s", error)
-            self.store_ok = False
+    def replace_warm(self, kept: Mapping[str, StoredTable]) -> None:
+        """`replace`, with all candidates made before any request sees the tables. That takes
+        milliseconds for a large catalog: not for an event loop."""
+        fresh = self._next(kept)
+        for name, stored in fresh.tables.items():
+            if name not in fresh.candidates:
+                fresh.candidates[name] = Candidates(self._catalog, stored.table)
+        self._snapshot = fresh
 
-    def _read(self) -> Mapping[str, StoredTable]:
-        kept = {s.table.device_class: s for s in self._store.current(self._artifact_hash)}
-        return self._bundled | kept
+    def _next(self, kept: Mapping[str, StoredTable]) -> _Snapshot:
+        old, fresh = self._snapshot, _snapshot({**self._bundled, **kept})
+        same = (name for name, stored in fresh.tables.items() if old.tables.get(name) is stored)
+        fresh.candidates.update((n, old.candidates[n]) for n in same if n in old.candidates)
+        return fresh
+
+    def _stored(self, snapshot: _Snapshot, device_class: str) -> StoredTable:
+        tables = snapshot.tables
+        stored = tables.get(device_class) or tables.get(self._fallback or "")
+        if stored is None:
+            raise UnknownDeviceClass(device_class, tables)
+        return stored
+
+
+def _snapshot(tables: Mapping[str, StoredTable]) -> _Snapshot:
+    infos = (DeviceClassInfo.of(stored) for _, stored in sorted(tables.items()))
+    return _Snapshot(dict(tables), tuple(infos))

@@ -6,7 +6,7 @@ Counters and histograms are fed with each call as it ends; gauges are read when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
@@ -15,9 +15,11 @@ from prometheus_client.registry import Collector
 
 from gateway.calls import Call
 from gateway.request import Answer
+from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
 _UNKNOWN = "unknown"  # one label for every name that is no device class: callers make those up
+_LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FINE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -163,6 +165,60 @@ def add_gauges(
         "compofa_resident_bytes", "Weights of the subnets kept in memory.", registry=registry
     ).set_function(lambda: pipeline.engine.resident_bytes)
     registry.register(_TableGauges(pipeline, clock))
+
+
+class Followed(Protocol):
+    """The part of a store's follower that gauges read."""
+
+    @property
+    def up(self) -> bool: ...
+
+    @property
+    def staleness_s(self) -> float: ...
+
+    @property
+    def refused(self) -> Mapping[str, RefusedTableError]: ...
+
+    @property
+    def lost(self) -> frozenset[str]: ...
+
+
+def add_store_gauges(registry: CollectorRegistry, follower: Followed) -> None:
+    """Register what is to be known of the store of latency tables."""
+    Gauge(
+        "compofa_store_up", "1 where the last look at the store went well.", registry=registry
+    ).set_function(lambda: follower.up)
+    Gauge(
+        "compofa_store_staleness_seconds",
+        "Time since the store was last read, or since the start where it never was.",
+        registry=registry,
+    ).set_function(lambda: follower.staleness_s)
+    registry.register(_StoreGauges(follower))
+
+
+class _StoreGauges(Collector):
+    """Which of the store's tables are not served by, as it is at the scrape."""
+
+    def __init__(self, follower: Followed) -> None:
+        self._follower = follower
+
+    def collect(self) -> Iterator[Metric]:
+        refused = GaugeMetricFamily(
+            "compofa_latency_table_refused",
+            "1 where the store's current table is refused and the last good one serves on.",
+            labels=["device_class", "reason"],
+        )
+        lost = GaugeMetricFamily(
+            "compofa_latency_table_lost",
+            "1 where the store has lost the table that is served by.",
+            labels=["device_class"],
+        )
+        for name, error in self._follower.refused.items():
+            refused.add_metric([name[:_LONGEST_LABEL], error.reason], 1)
+        for name in self._follower.lost:
+            lost.add_metric([name], 1)
+        yield refused
+        yield lost
 
 
 class _TableGauges(Collector):

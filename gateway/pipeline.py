@@ -26,14 +26,13 @@ from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, QueueFull
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
 from gateway.select import select
-from gateway.stores import open_store
+from gateway.stores import read_device_classes
 from gateway.tables import DeviceClassInfo
 from supernet import artifact
 from supernet.architecture import Architecture
-from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest
 
-__all__ = ["DeviceClassInfo", "Pipeline", "open_pipeline"]
+__all__ = ["DeviceClassInfo", "Pipeline", "make_pipeline", "open_pipeline"]
 
 SHORTEST_RETRY_S = 0.05
 
@@ -89,7 +88,7 @@ class Pipeline:
     def labels(self) -> tuple[str, ...]:
         return self.manifest.labels
 
-    def device_classes(self) -> list[DeviceClassInfo]:
+    def device_classes(self) -> tuple[DeviceClassInfo, ...]:
         """The device classes there are now, by name."""
         return self._device_classes.infos()
 
@@ -226,14 +225,19 @@ class Pipeline:
 
 
 def open_pipeline(config: ServerConfig) -> Pipeline:
-    """Everything `config` names, loaded and ready. Raises `ValueError` in one line."""
+    """Everything `config` names, loaded and ready, with the device classes there are now. Raises
+    `ValueError` in one line. Not within an event loop."""
     loaded = artifact.load(config.artifact)
-    device_classes = DeviceClasses(
-        loaded.manifest,
-        read_bundled_tables(config.artifact),
-        open_store(config.store),
-        fallback=config.fallback_device_class,
+    device_classes = read_device_classes(
+        config.artifact, loaded.manifest, config.store, fallback=config.fallback_device_class
     )
+    return make_pipeline(config, loaded, device_classes)
+
+
+def make_pipeline(
+    config: ServerConfig, loaded: artifact.Artifact, device_classes: DeviceClasses
+) -> Pipeline:
+    """A pipeline as `config` wants it, warm."""
     engine = TorchEngine(loaded.supernet, max_resident_bytes=config.max_resident_bytes)
     pipeline = Pipeline(
         loaded.manifest,

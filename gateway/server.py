@@ -1,7 +1,8 @@
 """A gateway process: start-up, serving until a signal, bounded drain.
 
-Loads the artifact, binds the gRPC and HTTP ports, says that it is ready, and on SIGTERM or
-SIGINT lets what is in flight end. What a request is answered with is not its business.
+Loads the artifact, reads the store of latency tables and follows it, binds the gRPC and HTTP
+ports, says that it is ready, and on SIGTERM or SIGINT lets what is in flight end. What a request
+is answered with is not its business.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -23,11 +26,15 @@ from gateway import logs
 from gateway.config import ServerConfig
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
-from gateway.metrics import CallMetrics, add_gauges
-from gateway.pipeline import Pipeline, open_pipeline
+from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
+from gateway.pipeline import Pipeline, make_pipeline
 from gateway.services import native
 from gateway.services.messages import InputLimits
+from gateway.stores import table_follower
+from gateway.table_follower import TableFollower
+from gateway.tables import StoreUnavailableError
 from protos.compofa.v1 import gateway_pb2_grpc
+from supernet import artifact
 from supernet.manifest import Manifest
 
 _FLUSH_S = 1.0  # for the last answers to leave
@@ -42,25 +49,61 @@ def serve(config: ServerConfig) -> int:
     cannot be had.
     """
     logs.configure(sys.stderr)
-    with open_pipeline(config) as pipeline:
-        asyncio.run(_serve(config, pipeline))
+    loaded = artifact.load(config.artifact)
+    follower = begin_following(config, loaded.manifest)
+    with make_pipeline(config, loaded, follower.classes) as pipeline:
+        asyncio.run(_serve(config, pipeline, follower))
     return 0
 
 
-async def _serve(config: ServerConfig, pipeline: Pipeline) -> None:
+def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
+    """The device classes as the store has them now, and what will follow it.
+
+    A store that is away must not keep a gateway from starting where tables came with the
+    artifact: it serves by those until the store is back. A store that turns this process away
+    (a wrong password or certificate) is a mistake in its configuration. Raises `ValueError`.
+    """
+    fallback = config.fallback_device_class
+    follower = table_follower(config.artifact, manifest, config.store, fallback=fallback)
+    try:
+        asyncio.run(follower.read())
+    except StoreUnavailableError as error:
+        if not follower.classes.infos():
+            raise
+        follower.gone(error)
+    else:
+        follower.classes.check_fallback()
+    return follower
+
+
+async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollower) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    add_store_gauges(registry, follower)
     server = Server(config, pipeline, registry)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await server.start()
-    _announce(config.port_file, server)
-    await asked.wait()
-    logs.log_event("draining", in_flight=server.in_flight)
-    asked.clear()
-    await server.drain(cut_short=asked)
+    async with _beside(follower.run()):
+        await server.start()
+        _announce(config.port_file, server)
+        await asked.wait()
+        logs.log_event("draining", in_flight=server.in_flight)
+        asked.clear()
+        await server.drain(cut_short=asked)
     logs.log_event("stopped")
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on while the body does, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class Server:

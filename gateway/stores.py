@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 
 from gateway.device_classes import DeviceClasses
 from gateway.embedded_store import EmbeddedStore
-from gateway.tables import TableStore
+from gateway.table_follower import TableFollower
+from gateway.tables import StoreError, StoreUnavailableError, TableStore
 from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest
 
+STORE_VARIABLE = "COMPOFA_STORE"
 STATE_DIR_VARIABLE = "COMPOFA_STATE_DIR"
 STORE_FILE = "tables.sqlite3"
+ANSWER_WITHIN_S = 20.0
+
+T = TypeVar("T")
 
 
 def default_path() -> Path:
@@ -24,31 +32,53 @@ def default_path() -> Path:
     return Path(folder) / STORE_FILE
 
 
-def default_store() -> EmbeddedStore:
-    return EmbeddedStore(default_path())
-
-
 def open_store(url: str | None) -> TableStore:
-    """The store at `sqlite:///PATH`, or the default one. Raises `ValueError` otherwise."""
-    if url is None:
-        return default_store()
+    """The store at `sqlite:///PATH` or a Redis URL; without one that of `COMPOFA_STORE`, or else
+    the embedded one. Reads and writes nothing yet. Raises `StoreError` for any other URL."""
+    url = url or os.environ.get(STORE_VARIABLE)
+    if not url:
+        return EmbeddedStore(default_path())
     scheme, separator, rest = url.partition("://")
-    opener = _OPENERS.get(scheme)
-    if not separator or opener is None:
-        raise ValueError(f"store {url!r}: expected a form like sqlite:///path/to/file")
-    return opener(rest)
+    if separator and scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
+        return EmbeddedStore(Path("/" + rest.lstrip("/")))
+    from gateway.redis_client import SCHEMES  # redis-py is worth a tenth of a second
+    from gateway.redis_store import RedisStore
+
+    if separator and scheme in SCHEMES:
+        return RedisStore(url)
+    raise StoreError("store: expected a form like sqlite:///path/to/file or redis://host:6379/0")
 
 
-def read_device_classes(artifact: Path, manifest: Manifest, url: str | None) -> DeviceClasses:
+def ask(url: str | None, question: Callable[[TableStore], Awaitable[T]]) -> T:
+    """One question to the store at a URL, for a command. Not within an event loop."""
+
+    async def answer() -> T:
+        async with aclosing(open_store(url)) as store:
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    return await question(store)
+            except TimeoutError:
+                message = f"table store {store.name}: no answer within {ANSWER_WITHIN_S:g} s"
+                raise StoreUnavailableError(message) from None
+
+    return asyncio.run(answer())
+
+
+def table_follower(
+    artifact: Path, manifest: Manifest, url: str | None, *, fallback: str | None = None
+) -> TableFollower:
+    """What keeps the device classes of the artifact in a folder as the store at `url` has them,
+    begun with the tables that came with the artifact."""
+    classes = DeviceClasses(manifest, read_bundled_tables(artifact), fallback=fallback)
+    return TableFollower(classes, manifest, lambda: open_store(url))
+
+
+def read_device_classes(
+    artifact: Path, manifest: Manifest, url: str | None, *, fallback: str | None = None
+) -> DeviceClasses:
     """The device classes there are now, by the tables in the folder `artifact` and those of
     the store at `url`: for a command, which asks once."""
-    return DeviceClasses(manifest, read_bundled_tables(artifact), open_store(url))
-
-
-def _open_sqlite(rest: str) -> TableStore:
-    if not rest.startswith("/") or not rest.strip("/"):
-        raise ValueError(f"store 'sqlite://{rest}': expected a form like sqlite:///path/to/file")
-    return EmbeddedStore(Path("/" + rest.lstrip("/")))
-
-
-_OPENERS: dict[str, Callable[[str], TableStore]] = {"sqlite": _open_sqlite}
+    follower = table_follower(artifact, manifest, url, fallback=fallback)
+    asyncio.run(follower.read())
+    follower.classes.check_fallback()
+    return follower.classes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.device_classes import check_subnets
+from gateway.table_check import check_table
 from supernet.architecture import Architecture
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
@@ -38,7 +38,7 @@ class Target:
             document["default_budget_ms"] = self.default_budget_ms
         try:
             table = LatencyTable.model_validate(document)
-            check_subnets(table.latency_ms, self.manifest.catalog)
+            check_table(table, self.manifest)
         except ValidationError as error:
             raise ValueError(f"latency table {path}: {first_error(error)}") from None
         except ValueError as error:

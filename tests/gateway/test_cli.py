@@ -95,7 +95,10 @@ def test_search_for_people(cli: Cli, artifact_folder: Path) -> None:
         (["--device-class", "alpha", "--latency-ms", "-1"], "latency_budget_ms: expected a pos"),
         (["--device-class", "alpha", "--latency-ms", "1e-9"], "the fastest is d2-2@12"),
         (["--device-class", "alpha", "--min-accuracy", "1"], "the most accurate is d4-4@16"),
-        (["--device-class", "alpha", "--store", "redis://x"], "store 'redis://x': expected"),
+        (
+            ["--device-class", "alpha", "--store", "ftp://x"],
+            "store: expected a form like sqlite:///",
+        ),
     ],
 )
 def test_search_that_finds_nothing(

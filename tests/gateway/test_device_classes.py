@@ -1,32 +1,16 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
 
-from gateway.device_classes import CHECK_EVERY_S, DeviceClasses, check_subnets
-from gateway.embedded_store import EmbeddedStore
+from gateway.device_classes import DeviceClasses
 from gateway.errors import UnknownDeviceClass
 from gateway.request import Constraints
 from gateway.select import select
-from gateway.tables import StoreError
+from gateway.tables import StoredTable
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
-
-
-class Clock:
-    """Time that moves when it is told to."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -40,15 +24,13 @@ def bundled(artifact_folder: Path) -> list[LatencyTable]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "tables.sqlite3"
+def classes(manifest: Manifest, bundled: list[LatencyTable]) -> DeviceClasses:
+    return DeviceClasses(manifest, bundled)
 
 
-@pytest.fixture
-def classes(
-    manifest: Manifest, bundled: list[LatencyTable], path: Path, clock: Clock
-) -> DeviceClasses:
-    return DeviceClasses(manifest, bundled, EmbeddedStore(path), clock=clock)
+def kept(*tables: LatencyTable, version: int = 1) -> dict[str, StoredTable]:
+    """Tables as a store has them."""
+    return {table.device_class: StoredTable(version, table) for table in tables}
 
 
 def test_bundled_tables_are_version_zero(classes: DeviceClasses) -> None:
@@ -58,16 +40,13 @@ def test_bundled_tables_are_version_zero(classes: DeviceClasses) -> None:
     ]
 
 
-def test_a_push_by_another_process_shows_within_a_second(
-    classes: DeviceClasses, bundled: list[LatencyTable], path: Path, clock: Clock
+@pytest.mark.parametrize("how", ["replace", "replace_warm"])
+def test_a_store_s_tables_hide_bundled_ones_of_the_same_name(
+    classes: DeviceClasses, bundled: list[LatencyTable], how: str
 ) -> None:
-    before = classes.candidates("alpha")
-    other = EmbeddedStore(path)
-    other.put(bundled[0].scaled(1000, "alpha", default_budget_ms=1.0))
-    other.put(bundled[0].scaled(2, "gamma", default_budget_ms=1.0))
-    clock.now += CHECK_EVERY_S / 2
-    assert classes.candidates("alpha") is before
-    clock.now += CHECK_EVERY_S
+    before, replace = classes.candidates("alpha"), getattr(classes, how)
+    slow = bundled[0].scaled(1000, "alpha", default_budget_ms=1.0)
+    replace(kept(slow, bundled[0].scaled(2, "gamma", default_budget_ms=1.0)))
     assert [(i.name, i.version) for i in classes.infos()] == [
         ("alpha", 1),
         ("beta", 0),
@@ -75,15 +54,20 @@ def test_a_push_by_another_process_shows_within_a_second(
     ]
     slower = classes.candidates("alpha").tier().frontier[0].latency_ms
     assert slower == pytest.approx(1000 * before.tier().frontier[0].latency_ms)
-    other.rollback(bundled[0].artifact_hash, "alpha", 0)
-    clock.now += CHECK_EVERY_S
-    assert classes.table("alpha").version == 0
+    replace({})
+    assert [(i.name, i.version) for i in classes.infos()] == [("alpha", 0), ("beta", 0)]
+    assert classes.candidates("alpha").tier().frontier == before.tier().frontier
 
 
-def test_candidates_are_made_once(classes: DeviceClasses, clock: Clock) -> None:
-    first = classes.candidates("alpha")
-    clock.now += 10 * CHECK_EVERY_S
-    assert classes.candidates("alpha") is first
+def test_candidates_are_made_once_for_a_table(
+    classes: DeviceClasses, bundled: list[LatencyTable]
+) -> None:
+    alpha, beta = classes.candidates("alpha"), classes.candidates("beta")
+    stored = kept(bundled[0].scaled(2, "alpha", default_budget_ms=1.0))
+    for replace in (classes.replace, classes.replace_warm):
+        replace(stored)
+        assert classes.candidates("alpha") is classes.candidates("alpha") is not alpha
+        assert classes.candidates("beta") is beta
 
 
 def test_unknown_classes_list_the_known(classes: DeviceClasses) -> None:
@@ -91,65 +75,24 @@ def test_unknown_classes_list_the_known(classes: DeviceClasses) -> None:
         classes.candidates("gamma")
 
 
-def test_a_fallback_serves_unknown_classes(
-    manifest: Manifest, bundled: list[LatencyTable], path: Path
-) -> None:
-    classes = DeviceClasses(manifest, bundled, EmbeddedStore(path), fallback="beta")
+def test_a_fallback_serves_unknown_classes(manifest: Manifest, bundled: list[LatencyTable]) -> None:
+    classes = DeviceClasses(manifest, bundled, fallback="beta")
+    classes.check_fallback()
     assert classes.candidates("gamma") is classes.candidates("beta")
     assert classes.candidates("alpha") is not classes.candidates("beta")
     with pytest.raises(ValueError, match="'gamma' is not known"):
-        DeviceClasses(manifest, bundled, EmbeddedStore(path), fallback="gamma")
-
-
-def test_a_store_that_breaks_leaves_the_last_tables_in_use(
-    classes: DeviceClasses,
-    bundled: list[LatencyTable],
-    path: Path,
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    EmbeddedStore(path).put(bundled[0].scaled(2, "gamma", default_budget_ms=1.0))
-    clock.now += CHECK_EVERY_S
-    assert classes.table("gamma").version == 1
-    for file in path.parent.iterdir():
-        file.unlink()
-    path.write_bytes(b"no database any more" * 100)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            clock.now += CHECK_EVERY_S
-            assert classes.table("gamma").version == 1
-    assert not classes.store_ok
-    assert [str(path) in record.getMessage() for record in caplog.records] == [True]
-    path.unlink()
-    clock.now += CHECK_EVERY_S
-    assert [i.name for i in classes.infos()] == ["alpha", "beta"]
-    assert classes.store_ok
-
-
-def test_a_broken_store_is_told_at_the_start(
-    manifest: Manifest, bundled: list[LatencyTable], path: Path
-) -> None:
-    path.write_bytes(b"no database" * 100)
-    with pytest.raises(StoreError, match=str(path)):
-        DeviceClasses(manifest, bundled, EmbeddedStore(path))
+        DeviceClasses(manifest, bundled, fallback="gamma").check_fallback()
 
 
 def test_a_bundled_table_of_another_artifact_is_refused(
-    manifest: Manifest, bundled: list[LatencyTable], path: Path
+    manifest: Manifest, bundled: list[LatencyTable]
 ) -> None:
     other = bundled[0].model_copy(update={"artifact_hash": "0" * 32})
     with pytest.raises(ValueError, match=r"'alpha': the table .* belongs to another"):
-        DeviceClasses(manifest, [other], EmbeddedStore(path))
+        DeviceClasses(manifest, [other])
 
 
 def test_selection_uses_the_class_default_budget(classes: DeviceClasses) -> None:
     fast = select(classes.candidates("alpha"), Constraints("alpha"))
     slow = select(classes.candidates("beta"), Constraints("beta"))
     assert fast.accuracy > slow.accuracy
-
-
-def test_unknown_subnets_are_named(manifest: Manifest) -> None:
-    check_subnets(manifest.catalog.subnets(), manifest.catalog)
-    names = [f"d2-2@{resolution}" for resolution in (1, 2, 3, 4, 5)]
-    with pytest.raises(ValueError, match=r"d2-2@1, d2-2@2, d2-2@3 \(and 2 more\)"):
-        check_subnets(names, manifest.catalog)

@@ -16,7 +16,6 @@ from torch import Tensor
 from gateway import images
 from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
-from gateway.embedded_store import EmbeddedStore
 from gateway.engine import TorchEngine
 from gateway.errors import (
     DeadlineExceeded,
@@ -27,6 +26,7 @@ from gateway.errors import (
 )
 from gateway.pipeline import Pipeline, open_pipeline
 from gateway.request import Constraints, ImageInput, Logits, TensorInput
+from gateway.table_file import TableFile
 from supernet.architecture import Architecture
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import read_manifest
@@ -63,14 +63,13 @@ Make = Callable[..., Pipeline]
 
 
 @pytest.fixture
-def make(artifact_folder: Path, tmp_path: Path, engine: GatedEngine) -> Iterator[Make]:
+def make(artifact_folder: Path, engine: GatedEngine) -> Iterator[Make]:
     """Makes pipelines around `engine`; options as for `Pipeline`."""
     made: list[Pipeline] = []
 
     def build(**options: Any) -> Pipeline:
         manifest = read_manifest(artifact_folder)
-        store = EmbeddedStore(tmp_path / "tables.sqlite3")
-        classes = DeviceClasses(manifest, read_bundled_tables(artifact_folder), store)
+        classes = DeviceClasses(manifest, read_bundled_tables(artifact_folder))
         made.append(Pipeline(manifest, classes, engine, **options))
         return made[-1]
 
@@ -311,7 +310,7 @@ def test_opens_what_the_configuration_names(
 ) -> None:
     url = f"sqlite://{tmp_path}/tables.sqlite3"
     bundled: LatencyTable = read_bundled_tables(artifact_folder)[0]
-    store = EmbeddedStore(tmp_path / "tables.sqlite3")
+    store = TableFile(tmp_path / "tables.sqlite3")
     store.put(bundled.scaled(2.0, "gamma", default_budget_ms=1e6))
     with open_pipeline(ServerConfig(artifact=artifact_folder, store=url)) as pipeline:
         names = [(i.name, i.version) for i in pipeline.device_classes()]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.device_classes import CHECK_EVERY_S
-from gateway.embedded_store import EmbeddedStore
+from gateway.embedded_store import LOOK_EVERY_S
+from gateway.table_file import TableFile
 from supernet.latency import read_bundled_tables
 
 
@@ -101,7 +101,7 @@ def test_a_push_reaches_a_running_gateway(
     table = read_bundled_tables(artifact_folder)[0]
     ask = ["infer", image, "--device-class", "phone", "--json", "--target", running.target]
     assert "NOT_FOUND" in compofa(*ask).stderr
-    EmbeddedStore(store).put(table.scaled(1.0, "phone", default_budget_ms=1e6))
-    time.sleep(CHECK_EVERY_S)
+    TableFile(store).put(table.scaled(1.0, "phone", default_budget_ms=1e6))
+    time.sleep(2 * LOOK_EVERY_S)
     done = compofa(*ask)
     assert json.loads(done.stdout)[0]["subnet"] == "d4-4@16"

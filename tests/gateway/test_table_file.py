@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.embedded_store import EmbeddedStore
+from gateway.table_file import TableFile
 from gateway.tables import StoreError
 from supernet.latency import LatencyTable
 
@@ -28,62 +28,31 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> EmbeddedStore:
-    return EmbeddedStore(path)
+def store(path: Path) -> TableFile:
+    return TableFile(path)
 
 
-def current_ms(store: EmbeddedStore) -> dict[str, tuple[int, float]]:
-    return {
-        s.table.device_class: (s.version, s.table.latency_ms["d2-2@16"])
-        for s in store.current(HASH)
-    }
+def current_ms(store: TableFile) -> dict[str, tuple[int, float]]:
+    """Version and latency of each class that has a current table."""
+    found = {}
+    for name, now in store.current(HASH, {}).items():
+        if now.version:
+            assert now.document is not None
+            assert now.document.size == len(now.document.text)
+            table = LatencyTable.model_validate_json(now.document.text)
+            found[name] = (now.version, table.latency_ms["d2-2@16"])
+    return found
 
 
-def test_reading_makes_no_file(store: EmbeddedStore, path: Path) -> None:
-    assert store.current(HASH) == []
-    assert store.history(HASH, "phone") == []
-    assert store.generation() is None
+def test_reading_makes_no_file(store: TableFile, path: Path) -> None:
+    assert store.current(HASH, {}) == {}
+    assert store.versions(HASH, "phone") == []
+    assert store.document(HASH, "phone", 1) is None
     assert not path.exists()
 
 
-def test_versions_count_from_one_and_the_last_is_current(store: EmbeddedStore) -> None:
-    assert [store.put(table(ms=ms)) for ms in (1.0, 2.0)] == [1, 2]
-    assert store.put(table("watch", 9.0)) == 1
-    assert store.put(table(artifact_hash="b" * 32)) == 1
-    assert current_ms(store) == {"phone": (2, 2.0), "watch": (1, 9.0)}
-    assert [s.version for s in store.history(HASH, "phone")] == [1, 2]
-
-
-def test_rollback_moves_the_pointer_only(store: EmbeddedStore) -> None:
-    for ms in (1.0, 2.0, 3.0):
-        store.put(table(ms=ms))
-    store.rollback(HASH, "phone", 1)
-    assert current_ms(store) == {"phone": (1, 1.0)}
-    assert len(store.history(HASH, "phone")) == 3
-    assert store.put(table(ms=4.0)) == 4
-    store.rollback(HASH, "phone", 0)
-    assert current_ms(store) == {}
-
-
-def test_rollback_to_nowhere(store: EmbeddedStore) -> None:
-    store.put(table())
-    with pytest.raises(ValueError, match=r"no version 7: expected one of 1$"):
-        store.rollback(HASH, "phone", 7)
-    with pytest.raises(ValueError, match="its table is not in this store"):
-        store.rollback(HASH, "watch", 1)
-
-
-def test_a_deleted_class_does_not_give_its_numbers_again(store: EmbeddedStore) -> None:
-    store.put(table())
-    assert store.delete(HASH, "phone")
-    assert not store.delete(HASH, "phone")
-    assert current_ms(store) == {}
-    assert store.put(table()) == 2
-
-
-def test_what_another_store_wrote_is_noticed_and_seen(path: Path) -> None:
-    reader, writer = EmbeddedStore(path), EmbeddedStore(path)
-    seen = [reader.generation()]
+def test_what_another_connection_wrote_is_seen(path: Path) -> None:
+    reader, writer = TableFile(path), TableFile(path)
     for change in (
         lambda: writer.put(table(ms=1.0)),
         lambda: writer.put(table(ms=2.0)),
@@ -92,23 +61,20 @@ def test_what_another_store_wrote_is_noticed_and_seen(path: Path) -> None:
         lambda: writer.delete(HASH, "phone"),
     ):
         change()
-        seen.append(reader.generation())
-        assert reader.generation() == seen[-1]
         assert current_ms(reader) == current_ms(writer)
-    assert len(set(seen)) == len(seen)
 
 
 def test_a_file_that_is_replaced_is_followed(path: Path) -> None:
-    store = EmbeddedStore(path)
+    store = TableFile(path)
     store.put(table(ms=1.0))
-    before = store.generation()
-    other = EmbeddedStore(path.with_name("other.sqlite3"))
+    before = {name: now.stamp for name, now in store.current(HASH, {}).items()}
+    other = TableFile(path.with_name("other.sqlite3"))
     other.put(table(ms=5.0))
     other.close()
     for leftover in path.parent.glob(f"{path.name}-*"):
         leftover.unlink()
     other.path.replace(path)
-    assert store.generation() != before
+    assert store.current(HASH, before)["phone"].document is not None, "another table, same version"
     assert current_ms(store) == {"phone": (1, 5.0)}
 
 
@@ -118,9 +84,9 @@ def test_a_file_that_is_replaced_is_followed(path: Path) -> None:
 def test_a_corrupt_file_is_named(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    store = EmbeddedStore(path)
+    store = TableFile(path)
     with pytest.raises(StoreError, match=rf"table store {path}: ") as caught:
-        store.current(HASH)
+        store.current(HASH, {})
     assert "\n" not in str(caught.value)
     with pytest.raises(StoreError):
         store.put(table())
@@ -133,22 +99,22 @@ def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
         db.execute("PRAGMA user_version = 7")
     db.close()
     with pytest.raises(StoreError, match="schema 7: this version reads 1"):
-        EmbeddedStore(path).put(table())
+        TableFile(path).put(table())
 
 
 def test_a_folder_is_not_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=str(tmp_path)):
-        EmbeddedStore(tmp_path).current(HASH)
+        TableFile(tmp_path).current(HASH, {})
 
 
 def _put_some(path: Path, count: int) -> None:
-    store = EmbeddedStore(path)
+    store = TableFile(path)
     for _ in range(count):
         store.put(table())
     store.close()
 
 
-def test_several_processes_may_write_at_once(path: Path, store: EmbeddedStore) -> None:
+def test_several_processes_may_write_at_once(path: Path, store: TableFile) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_put_some, args=(path, 5)) for _ in range(3)]
     for writer in writers:
@@ -156,15 +122,15 @@ def test_several_processes_may_write_at_once(path: Path, store: EmbeddedStore) -
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    assert [s.version for s in store.history(HASH, "phone")] == list(range(1, 16))
+    assert store.versions(HASH, "phone") == list(range(1, 16))
 
 
 KILLED_WHILE_WRITING = """
 import os, sys
 from pathlib import Path
-from gateway.embedded_store import EmbeddedStore
+from gateway.table_file import TableFile
 from supernet.latency import LatencyTable
-store = EmbeddedStore(Path(sys.argv[1]))
+store = TableFile(Path(sys.argv[1]))
 table = LatencyTable.model_validate_json(sys.argv[2])
 store.put(table)
 with store._writing() as db:
@@ -173,7 +139,7 @@ with store._writing() as db:
 """
 
 
-def test_a_kill_in_a_transaction_loses_only_that(path: Path, store: EmbeddedStore) -> None:
+def test_a_kill_in_a_transaction_loses_only_that(path: Path, store: TableFile) -> None:
     command = [
         sys.executable,
         "-c",

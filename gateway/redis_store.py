@@ -1,0 +1,228 @@
+"""A store of latency tables in Redis or Valkey, which many gateways share.
+
+Keys of one artifact share a hash tag, so that a Cluster keeps them together: see
+docs/latency-tables.md. Whatever changes does so in one script, which also tells whoever follows.
+Reading takes plain commands only, so that a gateway's user needs no right to write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import ssl
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from redis import exceptions
+
+from gateway.redis_client import RedisConnection
+from gateway.tables import (
+    MAX_DOCUMENT_BYTES,
+    CurrentTable,
+    StoreError,
+    StoreUnavailableError,
+    TableDocument,
+    document_of,
+    no_such_version,
+)
+from supernet.latency import LatencyTable
+
+LOOK_EVERY_S = 5.0
+"""For notices that were lost on the way; those that were not arrive at once."""
+
+# Each tells of the change first: a user who may not publish has then changed nothing, and
+# nobody can read before the script has ended.
+_PUT = """
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+local version
+repeat version = redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+until redis.call('HSETNX', KEYS[3], version, ARGV[3]) == 1
+redis.call('HSET', KEYS[3], version .. '.sha256', ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[2], version .. ' ' .. ARGV[4])
+return version
+"""
+_ROLLBACK = """
+local pointer = '0'
+if ARGV[3] ~= '0' then
+    local sha256 = redis.call('HGET', KEYS[2], ARGV[3] .. '.sha256')
+    if not sha256 or redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
+    pointer = ARGV[3] .. ' ' .. sha256
+elseif redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[2], pointer)
+return 1
+"""
+_DELETE = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+redis.call('HSET', KEYS[1], ARGV[2], '0')
+return 1
+"""
+_POINTER = re.compile(rb"(?P<version>\d{1,15}) (?P<sha256>[0-9a-f]{64})")
+_WITHDRAWN = b"0"
+_MOST_TRIES = 3
+
+_AWAY = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    exceptions.RedisClusterException,
+    OSError,
+)
+_TURNED_AWAY = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.SSLError)
+
+
+class RedisStore:
+    """A `TableStore` at a Redis URL (forms: `gateway.redis_client`). Connects when first used.
+
+    No call takes longer than its connection's timeouts, 2 s to connect and 5 s for an answer
+    where the URL does not say otherwise.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._connection = RedisConnection(url)
+        self.name = self._connection.name
+        # redis-py types each command for both its clients, synchronous and not.
+        self._client: Any = self._connection.client
+
+    async def put(self, table: LatencyTable) -> int:
+        key, name = _key(table.artifact_hash), table.device_class
+        keys = (f"{key}:current", f"{key}:versions", f"{key}:table:{name}")
+        document = document_of(table)
+        sha256 = hashlib.sha256(document).hexdigest()
+        with self._errors():
+            given = (f"{key}:changed", name, document, sha256)
+            return int(await self._client.eval(_PUT, len(keys), *keys, *given))
+
+    async def current(
+        self, artifact_hash: str, known: Mapping[str, str]
+    ) -> dict[str, CurrentTable]:
+        with self._errors():
+            for _ in range(_MOST_TRIES):  # until nothing changes between the reads
+                pointers = await self._pointers(artifact_hash)
+                changed = {n: p for n, p in pointers.items() if known.get(n) != p.stamp}
+                read = await self._documents(
+                    artifact_hash, {n: p.version for n, p in changed.items() if p.version > 0}
+                )
+                if not read or pointers == await self._pointers(artifact_hash):
+                    break
+        return pointers | {n: _with_document(p, read.get(n)) for n, p in changed.items()}
+
+    async def versions(self, artifact_hash: str, device_class: str) -> list[int]:
+        with self._errors():
+            fields = await self._client.hkeys(f"{_key(artifact_hash)}:table:{device_class}")
+        return sorted(int(field) for field in fields if field.isdigit())
+
+    async def document(
+        self, artifact_hash: str, device_class: str, version: int
+    ) -> TableDocument | None:
+        with self._errors():
+            read = await self._documents(artifact_hash, {device_class: version})
+        return read[device_class] if read[device_class].size else None
+
+    async def rollback(self, artifact_hash: str, device_class: str, version: int) -> None:
+        if not await self._changed(_ROLLBACK, artifact_hash, device_class, version):
+            there_are = await self.versions(artifact_hash, device_class)
+            raise no_such_version(device_class, version, there_are)
+
+    async def delete(self, artifact_hash: str, device_class: str) -> bool:
+        return await self._changed(_DELETE, artifact_hash, device_class)
+
+    async def looks(self, artifact_hash: str) -> AsyncGenerator[None]:
+        with self._errors():
+            notices = self._client.pubsub(ignore_subscribe_messages=True)
+            try:
+                await notices.subscribe(f"{_key(artifact_hash)}:changed")
+                await notices.get_message(timeout=LOOK_EVERY_S)  # subscribed: nothing is missed
+                while True:
+                    yield
+                    await notices.get_message(timeout=LOOK_EVERY_S * random.uniform(0.8, 1.2))
+            finally:
+                await notices.aclose()
+
+    async def aclose(self) -> None:
+        with self._errors():
+            await self._connection.aclose()
+
+    async def _changed(self, script: str, artifact_hash: str, name: str, *more: object) -> bool:
+        key = _key(artifact_hash)
+        keys = (f"{key}:current", f"{key}:table:{name}")
+        with self._errors():
+            channel = f"{key}:changed"
+            return bool(await self._client.eval(script, len(keys), *keys, channel, name, *more))
+
+    async def _pointers(self, artifact_hash: str) -> dict[str, CurrentTable]:
+        found = await self._client.hgetall(f"{_key(artifact_hash)}:current")
+        return {name.decode(errors="replace"): _pointer(said) for name, said in found.items()}
+
+    async def _documents(
+        self, artifact_hash: str, versions: Mapping[str, int]
+    ) -> dict[str, TableDocument]:
+        """These versions, by device class; of size 0 where there is no such one."""
+        key = f"{_key(artifact_hash)}:table"
+        async with self._client.pipeline(transaction=False) as ask:
+            for name, version in versions.items():
+                ask.hstrlen(f"{key}:{name}", str(version))
+            sizes = dict(zip(versions, await ask.execute(), strict=True))
+        small = {name for name, size in sizes.items() if size <= MAX_DOCUMENT_BYTES}
+        async with self._client.pipeline(transaction=False) as ask:
+            for name in small:
+                ask.hmget(f"{key}:{name}", [str(versions[name]), f"{versions[name]}.sha256"])
+            texts = dict(zip(small, await ask.execute(), strict=True))
+        return {
+            name: _document(version, sizes[name], *texts.get(name, (None, None)))
+            for name, version in versions.items()
+        }
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What redis-py raises becomes one line that names the store."""
+        try:
+            yield
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            kind = StoreUnavailableError if _may_pass(error) else StoreError
+            text = str(error).partition(" : <")[0]  # then come descriptions of objects
+            said = " ".join(text.split())[:200] or type(error).__name__
+            raise kind(f"table store {self.name}: {said}") from None
+
+
+def _key(artifact_hash: str) -> str:
+    return f"compofa:{{{artifact_hash}}}"
+
+
+def _pointer(said: bytes) -> CurrentTable:
+    match = _POINTER.fullmatch(said)
+    stamp = said.decode(errors="replace")
+    if match is not None:
+        return CurrentTable(int(match["version"]), stamp)
+    if said == _WITHDRAWN:
+        return CurrentTable(0, stamp)
+    return CurrentTable(-1, stamp, TableDocument(-1, 0, b"", sha256=stamp))  # damaged itself
+
+
+def _with_document(pointer: CurrentTable, document: TableDocument | None) -> CurrentTable:
+    """The document is to have the digest that was put in the pointer with it."""
+    if document is None:
+        return pointer
+    sha256 = pointer.stamp.partition(" ")[2]
+    document = TableDocument(document.version, document.size, document.text, sha256)
+    return CurrentTable(pointer.version, pointer.stamp, document)
+
+
+def _document(version: int, size: int, text: bytes | None, sha256: bytes | None) -> TableDocument:
+    digest = None if sha256 is None else sha256.decode(errors="replace")
+    return TableDocument(version, size, text or b"", digest)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a later try may go well: not where the password or the certificate is wrong."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _TURNED_AWAY):
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(error, _AWAY)
