@@ -132,6 +132,8 @@ def _single(target: _Target, options: dict[str, Any]) -> Redis:
 def _unix(url: str) -> _Target:
     options = dict(parse_url(url))
     del options["connection_class"]
+    if "path" not in options:
+        raise ValueError("path")
     return _Target(f"unix://{options['path']}", None, False, (), "", options)
 
 
@@ -157,7 +159,7 @@ def _parse(url: str) -> _Target:
     hosts = ",".join(
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in members
     )
-    name = f"{whole['scheme']}://{hosts}{whole['path'] or ''}"
+    name = f"{whole['scheme']}://{hosts}{whole['path'] or ''}".rstrip("/")
     service = unquote(path["service"])
     return _Target(name, whole["kind"], bool(whole["tls"]), members, service, options)
 

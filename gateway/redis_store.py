@@ -134,6 +134,7 @@ class RedisStore:
 
     async def looks(self, artifact_hash: str) -> AsyncGenerator[None]:
         with self._errors():
+            await self._client.initialize()  # of a Cluster: which node to ask
             notices = self._client.pubsub(ignore_subscribe_messages=True)
             try:
                 await notices.subscribe(f"{_key(artifact_hash)}:changed")

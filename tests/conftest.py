@@ -5,8 +5,10 @@ The weights and normalisations are random but fixed by a seed; nothing here is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -24,6 +26,9 @@ from supernet.model import Supernet
 from supernet.normalization import Convolution, PieceAffine, PieceNorm, Position
 from supernet.skeleton import Skeleton, UnitSpec
 
+if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
+
 LABELS = ("ankle boot", "bag", "coat", "dress", "pullover",
           "sandal", "shirt", "sneaker", "t-shirt", "trouser")  # fmt: skip
 NANOSECONDS_PER_MAC = 20  # a slow device, so that latencies are a few tenths of a millisecond
@@ -39,6 +44,27 @@ FoldRandomly = Callable[[DesignSpace], Supernet]
 def _one_thread() -> None:
     """Nets this small lose time to more threads, and to threads that spin."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_store_of_one_s_own() -> None:
+    """No test may write to the store that whoever runs it works with."""
+    os.environ.pop("COMPOFA_STORE", None)
+
+
+@pytest.fixture(scope="session")
+def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from tests.redis_server import RedisServer, running
+
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis_server: RedisServer) -> RedisServer:
+    """A server for all tests that leave it running, emptied for this one."""
+    _redis_server.ask("FLUSHALL")
+    return _redis_server
 
 
 @pytest.fixture(scope="session")

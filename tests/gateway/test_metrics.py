@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.calls import Call
-from gateway.metrics import CallMetrics, add_gauges
+from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
 from gateway.request import Answer, Selection
+from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,3 +100,21 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     assert value("compofa_resident_bytes") == 20
     assert value("compofa_latency_table_age_seconds", alpha) == 60.0
     assert value("compofa_latency_table_version", alpha) == 3
+
+
+def test_the_store_is_read_at_the_scrape(registry: CollectorRegistry) -> None:
+    follower = SimpleNamespace(up=True, staleness_s=0.5, refused={}, lost=frozenset())
+    add_store_gauges(registry, follower)
+    value = registry.get_sample_value
+    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (1, 0.5)
+    follower.up, follower.staleness_s = False, 30.0
+    follower.refused = {
+        "phone": RefusedTableError("checksum", "damaged"),
+        "x" * 999: RefusedTableError("form", "no table"),
+    }
+    follower.lost = frozenset({"watch"})
+    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (0, 30.0)
+    refused = "compofa_latency_table_refused"
+    assert value(refused, {"device_class": "phone", "reason": "checksum"}) == 1
+    assert value(refused, {"device_class": "x" * 63, "reason": "form"}) == 1
+    assert value("compofa_latency_table_lost", {"device_class": "watch"}) == 1

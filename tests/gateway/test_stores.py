@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from gateway import stores
 from gateway.embedded_store import EmbeddedStore
-from gateway.stores import STATE_DIR_VARIABLE, default_path, open_store
+from gateway.stores import STATE_DIR_VARIABLE, STORE_VARIABLE, default_path, open_store
+from gateway.tables import StoreUnavailableError, TableStore
 
 
 def test_the_default_store_lies_in_the_state_folder(
@@ -17,6 +20,27 @@ def test_the_default_store_lies_in_the_state_folder(
     assert store.path == tmp_path / "tables.sqlite3"
     monkeypatch.delenv(STATE_DIR_VARIABLE)
     assert "compofa" in default_path().parts
+
+
+def test_the_environment_names_a_store_for_every_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, "redis://:secret@host")
+    assert open_store(None).name == "redis://host:6379"
+    assert open_store(f"sqlite://{tmp_path}/a.sqlite3").name == f"sqlite://{tmp_path}/a.sqlite3"
+    monkeypatch.setenv(STORE_VARIABLE, "")
+    assert open_store(None).name.startswith("sqlite://")
+
+
+def test_a_question_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def never(_: TableStore) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stores, "ANSWER_WITHIN_S", 0.05)
+    with pytest.raises(StoreUnavailableError, match=r"a.sqlite3: no answer within 0.05 s"):
+        stores.ask(f"sqlite://{tmp_path}/a.sqlite3", never)
 
 
 def test_a_store_by_its_url(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -99,8 +100,15 @@ def gateway(
 @pytest.fixture
 def start(artifact_folder: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts gateways that a test may end as it likes, with options for `serve`."""
+    numbers = itertools.count()
+
+    def started(*options: str) -> GatewayProcess:
+        folder = tmp_path / f"gateway-{next(numbers)}"
+        folder.mkdir()
+        return stack.enter_context(running(artifact_folder, folder, *options))
+
     with ExitStack() as stack:
-        yield lambda *options: stack.enter_context(running(artifact_folder, tmp_path, *options))
+        yield started
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""The gateway's commands, run in the test's own process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.cli import main
+
+Said = tuple[int, str, str]
+
+
+class Cli:
+    """Runs commands in this process and reads what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *argv: object) -> Said:
+        """Exit status, standard output, standard error."""
+        try:
+            status = main([str(a) for a in argv])
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else -1
+        said = self._capsys.readouterr()
+        return status, said.out, said.err
+
+    def json(self, *argv: object) -> object:
+        status, out, err = self(*argv, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+
+def failed(said: Said, status: int = 1) -> str:
+    """The one line that a command that failed has said."""
+    assert said[0] == status
+    assert said[1] == ""
+    assert said[2].count("\n") == 1
+    return said[2]

@@ -1,0 +1,396 @@
+"""A follower beside a real server: what is pushed, refused, lost, withdrawn, and away."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import table_file, table_follower
+from gateway.device_classes import DeviceClasses
+from gateway.embedded_store import EmbeddedStore
+from gateway.errors import UnknownDeviceClass
+from gateway.redis_store import RedisStore
+from gateway.table_file import TableFile
+from gateway.table_follower import TableFollower
+from gateway.tables import CurrentTable, StoreUnavailableError, TableStore
+from supernet.latency import LatencyTable, read_bundled_tables
+from supernet.manifest import Manifest, read_manifest
+from tests.redis_server import RedisServer, running
+
+PUSHED_WITHIN_S = 1.0
+BACK_WITHIN_S = 2.0
+
+
+@pytest.fixture
+def manifest(artifact_folder: Path) -> Manifest:
+    return read_manifest(artifact_folder)
+
+
+@pytest.fixture
+def alpha(artifact_folder: Path) -> LatencyTable:
+    return read_bundled_tables(artifact_folder)[0]
+
+
+def phone(alpha: LatencyTable, factor: float) -> LatencyTable:
+    return alpha.scaled(factor, "phone", default_budget_ms=1e6)
+
+
+@pytest.fixture
+def key(manifest: Manifest) -> str:
+    return f"compofa:{{{manifest.artifact_hash}}}"
+
+
+def follower_of(
+    manifest: Manifest, alpha: LatencyTable, open_store: Callable[[], TableStore]
+) -> TableFollower:
+    return TableFollower(DeviceClasses(manifest, [alpha]), manifest, open_store)
+
+
+@asynccontextmanager
+async def following(follower: TableFollower) -> AsyncIterator[TableFollower]:
+    """A follower that runs, and has looked once where there is a store."""
+    task = asyncio.create_task(follower.run())
+    await until(lambda: follower.up or task.done(), 5)
+    yield follower
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def until(condition: Callable[[], bool], within_s: float) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def versions(follower: TableFollower) -> dict[str, int]:
+    return {info.name: info.version for info in follower.classes.infos()}
+
+
+@pytest.fixture
+def follower(manifest: Manifest, alpha: LatencyTable, redis_server: RedisServer) -> TableFollower:
+    return follower_of(manifest, alpha, lambda: RedisStore(redis_server.url))
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    """Another process's view of the same store."""
+    async with aclosing(RedisStore(redis_server.url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that a test may kill."""
+    with running(RedisServer(tmp_path / "redis")) as server:
+        yield server
+
+
+async def test_every_change_is_served_by_within_a_second(
+    follower: TableFollower, store: RedisStore, alpha: LatencyTable, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    artifact_hash = alpha.artifact_hash
+    async with following(follower):
+        assert versions(follower) == {"alpha": 0}
+        for change, expected in (
+            (lambda: store.put(phone(alpha, 1)), {"alpha": 0, "phone": 1}),
+            (lambda: store.put(phone(alpha, 2)), {"alpha": 0, "phone": 2}),
+            (lambda: store.put(alpha), {"alpha": 1, "phone": 2}),
+            (lambda: store.rollback(artifact_hash, "phone", 1), {"alpha": 1, "phone": 1}),
+            (lambda: store.rollback(artifact_hash, "alpha", 0), {"alpha": 0, "phone": 1}),
+            (lambda: store.delete(artifact_hash, "phone"), {"alpha": 0}),
+        ):
+            await change()
+            await until(lambda now=expected: versions(follower) == now, PUSHED_WITHIN_S)  # type: ignore[misc]
+    told = [r.fields for r in caplog.records if r.getMessage() == "latency table"]
+    assert told == [
+        {"device_class": name, "version": version}
+        for name, version in (
+            ("phone", 1), ("phone", 2), ("alpha", 1), ("phone", 1), ("alpha", 0), ("phone", 0)
+        )
+    ]  # fmt: skip
+
+
+def with_change(table: LatencyTable, change: dict[str, Any]) -> bytes:
+    return json.dumps(json.loads(table.model_dump_json()) | change).encode()
+
+
+def write(server: RedisServer, key: str, text: bytes, version: int, name: str = "phone") -> None:
+    """A table straight into the server, with its checksum, as another program might."""
+    sha256 = hashlib.sha256(text).hexdigest()
+    server.ask("HSET", f"{key}:table:{name}", version, text, f"{version}.sha256", sha256)
+    server.ask("HSET", f"{key}:current", name, f"{version} {sha256}")
+    server.ask("PUBLISH", f"{key}:changed", name)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"latency_ms": {"d2-2@12": float("nan")}}, "latency"),
+        ({"latency_ms": {"d2-2@12": -1.0}}, "latency"),
+        ({"latency_ms": {"d2-2@12": 0.0}}, "latency"),
+        ({"latency_ms": {"d2-2@12": 1e12}}, "latency"),
+        ({"latency_ms": {"d2-2@12": 1e-12}}, "latency"),
+        ({"latency_ms": {"d9-9@12": 1.0}}, "subnets"),
+        ({"artifact_hash": "0" * 32}, "artifact"),
+        ({"device_class": "watch"}, "device_class"),
+        ({"latency_ms": None}, "latency"),
+    ],
+)
+async def test_a_bad_table_is_refused_by_name_and_the_last_good_one_serves_on(
+    follower: TableFollower,
+    store: RedisStore,
+    redis_server: RedisServer,
+    alpha: LatencyTable,
+    key: str,
+    change: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await store.put(phone(alpha, 1))
+    async with following(follower):
+        write(redis_server, key, with_change(phone(alpha, 2), change), version=2)
+        await until(lambda: "phone" in follower.refused, PUSHED_WITHIN_S)
+        assert follower.refused["phone"].reason == reason
+        assert versions(follower) == {"alpha": 0, "phone": 1}
+        (line,) = [r.getMessage() for r in caplog.records]
+        assert "device class 'phone': version 2 in redis://127.0.0.1:" in line
+        assert line.endswith("serving by version 1")
+        await store.put(alpha)
+        await until(lambda: versions(follower)["alpha"] == 1, PUSHED_WITHIN_S)
+        assert len(caplog.records) == 1, "said once"
+        await store.put(phone(alpha, 3))
+        await until(lambda: versions(follower)["phone"] == 3, PUSHED_WITHIN_S)
+        assert follower.refused == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda server, key: server.ask("HSET", f"{key}:table:phone", 1, b"{" + b"x" * 500),
+        lambda server, key: server.ask("HDEL", f"{key}:table:phone", 1),
+        lambda server, key: server.ask("HSET", f"{key}:current", "phone", "1 and more"),
+        lambda server, key: server.ask("HSET", f"{key}:current", "phone", "1 " + "0" * 64),
+        lambda server, key: server.ask("HSET", f"{key}:current", "phone", b"\xff"),
+        lambda server, key: server.ask("HSET", f"{key}:current", "phone", ""),
+    ],
+)
+async def test_silent_damage_is_found_before_a_restart_needs_the_table(
+    follower: TableFollower,
+    store: RedisStore,
+    redis_server: RedisServer,
+    alpha: LatencyTable,
+    key: str,
+    damage: Callable[[RedisServer, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table_follower, "READ_ALL_EVERY_S", 0.0)
+    await store.put(phone(alpha, 1))
+    async with following(follower):
+        damage(redis_server, key)
+        redis_server.ask("PUBLISH", f"{key}:changed", "phone")  # not to wait for the next look
+        await until(lambda: "phone" in follower.refused, PUSHED_WITHIN_S)
+        assert follower.refused["phone"].reason == "checksum"
+        assert versions(follower) == {"alpha": 0, "phone": 1}
+
+
+async def test_a_process_that_begins_takes_the_newest_good_version(
+    follower: TableFollower,
+    store: RedisStore,
+    redis_server: RedisServer,
+    alpha: LatencyTable,
+    key: str,
+) -> None:
+    for factor in (1, 2):
+        await store.put(phone(alpha, factor))
+    for version in (3, 4):
+        write(redis_server, key, b"damaged", version)
+    write(redis_server, key, b"damaged", 1, name="never-good")
+    await follower.read()
+    assert versions(follower) == {"alpha": 0, "phone": 2}
+    assert set(follower.refused) == {"phone", "never-good"}
+
+
+async def test_a_name_that_is_none_is_refused_like_any_damage(
+    follower: TableFollower, redis_server: RedisServer, alpha: LatencyTable, key: str
+) -> None:
+    names = ("x" * 5000, "a b", "../up", "\n")
+    for name in names:
+        write(redis_server, key, with_change(alpha, {"device_class": name}), 1, name)
+    await follower.read()
+    assert set(follower.refused) == set(names)
+    assert versions(follower) == {"alpha": 0}
+
+
+async def test_an_emptied_store_is_no_deletion(
+    follower: TableFollower,
+    store: RedisStore,
+    redis_server: RedisServer,
+    alpha: LatencyTable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for table in (phone(alpha, 1), phone(alpha, 2), alpha):
+        await store.put(table)
+    async with following(follower):
+        redis_server.ask("FLUSHALL")
+        redis_server.ask("PUBLISH", f"compofa:{{{alpha.artifact_hash}}}:changed", "")
+        await until(lambda: follower.lost == {"alpha", "phone"}, PUSHED_WITHIN_S)
+        assert versions(follower) == {"alpha": 1, "phone": 2}
+        assert follower.up
+        (line,) = [r.getMessage() for r in caplog.records]
+        assert "has lost the tables of alpha, phone: serving by the last ones known" in line
+        # Numbers begin anew, and what is put is current: nobody compares versions.
+        await store.put(phone(alpha, 5))
+        await until(lambda: follower.lost == {"alpha"}, PUSHED_WITHIN_S)
+        assert versions(follower) == {"alpha": 1, "phone": 1}
+        served = follower.classes.table("phone").table.latency_ms
+        assert served == phone(alpha, 5).latency_ms
+        await store.delete(alpha.artifact_hash, "phone")
+        await until(lambda: versions(follower) == {"alpha": 1}, PUSHED_WITHIN_S)
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+async def test_a_killed_store_is_followed_again_once_it_is_back(
+    own_server: RedisServer,
+    manifest: Manifest,
+    alpha: LatencyTable,
+    with_data: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    follower = follower_of(manifest, alpha, lambda: RedisStore(own_server.url))
+    async with aclosing(RedisStore(own_server.url)) as store:
+        await store.put(phone(alpha, 1))
+    async with following(follower):
+        caplog.clear()
+        own_server.kill()
+        await until(lambda: not follower.up, 1)
+        await asyncio.sleep(0.5)
+        assert follower.staleness_s >= 0.5
+        assert versions(follower) == {"alpha": 0, "phone": 1}
+        if not with_data:
+            own_server.forget()
+        own_server.start()
+        await until(lambda: follower.up, BACK_WITHIN_S)
+        assert follower.staleness_s < 0.5
+        assert versions(follower) == {"alpha": 0, "phone": 1}
+        assert follower.lost == (set() if with_data else {"phone"})
+        async with aclosing(RedisStore(own_server.url)) as store:
+            expected = await store.put(phone(alpha, 2))
+        assert expected == (2 if with_data else 1)
+        slower = phone(alpha, 2).latency_ms
+        await until(
+            lambda: follower.classes.table("phone").table.latency_ms == slower, PUSHED_WITHIN_S
+        )
+    said = [r.getMessage() for r in caplog.records]
+    assert sum("serving by the last ones known: table store redis://" in s for s in said) == 1
+    assert sum("is back after" in s for s in said) == 1
+    assert sum("has lost" in s for s in said) == (0 if with_data else 1)
+
+
+async def test_what_was_put_while_nobody_could_hear_is_found(
+    own_server: RedisServer, manifest: Manifest, alpha: LatencyTable
+) -> None:
+    follower = follower_of(manifest, alpha, lambda: RedisStore(own_server.url))
+    async with following(follower):
+        for _ in range(3):
+            own_server.kill()
+            await until(lambda: not follower.up, 1)
+            own_server.start()
+            async with aclosing(RedisStore(own_server.url)) as store:
+                version = await store.put(phone(alpha, 1))
+            await until(
+                lambda now=version: versions(follower).get("phone") == now,  # type: ignore[misc]
+                BACK_WITHIN_S,
+            )
+
+
+async def test_a_store_that_falls_silent_is_away(
+    own_server: RedisServer, manifest: Manifest, alpha: LatencyTable, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("gateway.redis_store.LOOK_EVERY_S", 0.2)
+    url = f"{own_server.url}?socket_timeout=0.2&socket_connect_timeout=0.2"
+    async with following(follower_of(manifest, alpha, lambda: RedisStore(url))) as follower:
+        with own_server.frozen():
+            await until(lambda: not follower.up, 2)
+        await until(lambda: follower.up, BACK_WITHIN_S)
+
+
+async def test_a_gateway_begins_without_its_store(
+    tmp_path: Path, manifest: Manifest, alpha: LatencyTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RedisServer(tmp_path / "redis")
+    follower = follower_of(manifest, alpha, lambda: RedisStore(server.url))
+    with pytest.raises(StoreUnavailableError) as caught:
+        await follower.read()
+    follower.gone(caught.value)
+    task = asyncio.create_task(follower.run())
+    await asyncio.sleep(0.5)
+    assert [r.levelname for r in caplog.records] == ["WARNING"], "said once"
+    assert versions(follower) == {"alpha": 0}
+    assert follower.staleness_s >= 0.5
+    with running(server):
+        await until(lambda: follower.up, BACK_WITHIN_S)
+    task.cancel()
+
+
+async def test_another_process_s_lock_on_the_file_holds_up_no_event_loop(
+    tmp_path: Path, manifest: Manifest, alpha: LatencyTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_file, "BUSY_TIMEOUT_S", 0.3)
+    path = tmp_path / "tables.sqlite3"
+    file = TableFile(path)
+    file.put(phone(alpha, 1))
+    file.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode = delete")  # in which a writer keeps readers out
+        follower = follower_of(manifest, alpha, lambda: EmbeddedStore(path))
+        async with following(follower):
+            other.execute("BEGIN EXCLUSIVE")
+            slowest_s, until_s = 0.0, time.monotonic() + 10
+            while follower.up and time.monotonic() < until_s:
+                began = time.monotonic()
+                assert follower.classes.table("phone").version == 1
+                await asyncio.sleep(0)
+                slowest_s = max(slowest_s, time.monotonic() - began)
+            assert not follower.up
+            assert slowest_s < 0.1
+            other.execute("ROLLBACK")
+            await until(lambda: follower.up, BACK_WITHIN_S)
+
+
+class Faulty(EmbeddedStore):
+    """A store with a mistake of ours in it."""
+
+    async def current(
+        self, artifact_hash: str, known: Mapping[str, str]
+    ) -> dict[str, CurrentTable]:
+        raise ZeroDivisionError(artifact_hash, known)
+
+
+async def test_a_mistake_of_ours_does_not_end_the_following(
+    tmp_path: Path, manifest: Manifest, alpha: LatencyTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tables.sqlite3"
+    stores: Iterator[TableStore] = iter([Faulty(path), EmbeddedStore(path)])
+    follower = follower_of(manifest, alpha, lambda: next(stores))
+    async with following(follower):
+        assert follower.up
+    assert sum(r.exc_info is not None for r in caplog.records) == 1
+
+
+def test_without_a_table_a_class_is_unknown(follower: TableFollower) -> None:
+    with pytest.raises(UnknownDeviceClass):
+        follower.classes.candidates("phone")
+    assert (follower.up, follower.lost, follower.refused) == (False, frozenset(), {})
