@@ -7,7 +7,6 @@ once, without torch.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from supernet.commandline import Parser, run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.request import Constraints, Selection
+    from gateway.request import Constraints
 
     Commands = argparse._SubParsersAction[Parser]
 
@@ -32,13 +31,13 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
-    from gateway import cli_tables
+    from gateway import cli_search, cli_tables
 
     parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
-    _add_search(commands)
+    cli_search.add_command(commands)
     cli_tables.add_commands(commands)
     _add_serve(commands)
     _add_infer(commands)
@@ -91,62 +90,6 @@ def _answer(arguments: argparse.Namespace) -> int:
     except GatewayError as error:
         raise ValueError(error.safe_message) from None
     return status
-
-
-def _add_search(commands: Commands) -> None:
-    parser = commands.add_parser("search", help="which subnet fits a device and a budget")
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
-    add_constraints(parser)
-    add_store(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=search)
-
-
-def search(arguments: argparse.Namespace) -> int:
-    """Print the subnet that selection would choose. Imports no torch."""
-    from gateway.select import select
-    from gateway.stores import read_device_classes
-    from supernet.manifest import read_manifest
-
-    constraints = constraints_of(arguments)
-    manifest = read_manifest(arguments.artifact)
-    classes = read_device_classes(arguments.artifact, manifest, arguments.store)
-    selection = select(classes.candidates(constraints.device_class), constraints)
-    document = _search_document(selection)
-    if arguments.json:
-        print(json.dumps(document))
-    else:
-        _print_search(document, constraints.device_class)
-    return 0
-
-
-def _search_document(selection: Selection) -> dict[str, object]:
-    from supernet.architecture import Architecture
-
-    arch = Architecture.parse(selection.subnet)
-    return {
-        "subnet": selection.subnet,
-        "accuracy": selection.accuracy,
-        "latency_ms": selection.latency_ms,
-        "resolution": arch.resolution,
-        "depths": list(arch.depths),
-    }
-
-
-def _print_search(document: dict[str, object], device_class: str) -> None:
-    from rich.table import Table
-
-    table = Table("subnet", "accuracy", f"ms on {device_class}", "resolution", "depths")
-    depths = document["depths"]
-    assert isinstance(depths, list)
-    table.add_row(
-        str(document["subnet"]),
-        f"{document['accuracy']:.4f}",
-        f"{document['latency_ms']:.4g}",
-        str(document["resolution"]),
-        "-".join(map(str, depths)),
-    )
-    console().print(table)
 
 
 def _add_serve(commands: Commands) -> None:

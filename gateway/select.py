@@ -42,6 +42,11 @@ class Candidate:
         """Sorts by latency, then the higher accuracy; the name settles what is left."""
         return self.latency_ms, -self.accuracy, self.subnet
 
+    @property
+    def described(self) -> str:
+        """In an error."""
+        return f"{self.subnet} ({self.latency_ms:.4g} ms, accuracy {self.accuracy:.4f})"
+
 
 class Tier:
     """The candidates up to some resolution: all of them, and their Pareto frontier."""
@@ -124,6 +129,12 @@ class Goal:
     def admits(self, candidate: Candidate) -> bool:
         within = self.budget_ms is None or candidate.latency_ms <= self.budget_ms
         return within and (self.min_accuracy is None or candidate.accuracy >= self.min_accuracy)
+
+    def order(self, candidate: Candidate) -> tuple[float, float, str]:
+        """What sorts candidates that are admitted: the first is the best."""
+        if self.prefer == "accuracy":
+            return candidate.most_accurate_first
+        return candidate.fastest_first
 
     def eased(self, tier: Tier, best: Candidate, effort: float) -> Goal:
         """With the budget lowered from what `best` takes towards the fastest admissible."""
@@ -211,21 +222,17 @@ def _nearest(tier: Tier, goal: Goal, device_class: str) -> str:
     if goal.budget_ms is not None and fastest.latency_ms > goal.budget_ms:
         return (
             f"no subnet takes at most {goal.budget_ms:g} ms on {device_class!r}; "
-            f"the fastest is {_described(fastest)}"
+            f"the fastest is {fastest.described}"
         )
     assert goal.min_accuracy is not None
     reaching = tier.fastest_reaching(goal.min_accuracy)
     if reaching is None:
         return (
             f"no subnet reaches accuracy {goal.min_accuracy:g} on {device_class!r}; "
-            f"the most accurate is {_described(most_accurate)}"
+            f"the most accurate is {most_accurate.described}"
         )
     assert goal.budget_ms is not None
     return (
         f"no subnet reaches accuracy {goal.min_accuracy:g} within {goal.budget_ms:g} ms on "
-        f"{device_class!r}; the fastest that reaches it is {_described(reaching)}"
+        f"{device_class!r}; the fastest that reaches it is {reaching.described}"
     )
-
-
-def _described(candidate: Candidate) -> str:
-    return f"{candidate.subnet} ({candidate.latency_ms:.4g} ms, accuracy {candidate.accuracy:.4f})"

@@ -136,7 +136,7 @@ def _one_hot(
         raise ValueError(
             f"subnet {subnet}: the accuracy predictor knows no {what} {value}, only {known}"
         )
-    if what != "resolution":
+    if what != "resolution" and code.shape[2] < _SLOTS:
         code = np.pad(code, ((0, 0), (0, 0), (0, _SLOTS - code.shape[2]), (0, 0)))
     rows: Float32 = code.reshape(len(population), math.prod(code.shape[1:])).astype(np.float32)
     return rows

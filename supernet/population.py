@@ -44,6 +44,14 @@ class Population:
     def __len__(self) -> int:
         return len(self.resolutions)
 
+    def keys(self) -> list[bytes]:
+        """The same bytes where, and only where, two architectures are the same."""
+        blocks = np.stack((self.kernels, self.expand_ratios)).astype(np.uint16)
+        rows = np.column_stack((*blocks.reshape(2, len(self), -1), self.resolutions))
+        as_bytes = rows.astype(np.uint16).view(np.dtype((np.void, 2 * rows.shape[1])))
+        keys: list[bytes] = as_bytes[:, 0].tolist()
+        return keys
+
     def architecture(self, index: int) -> Architecture:
         """One of them as a value."""
         kernels, ratios = (values[index] for values in (self.kernels, self.expand_ratios))
