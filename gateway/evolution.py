@@ -150,8 +150,8 @@ class _Search:
             drawn = draw(2 * missing)
             population = self._genome.population(drawn)
             within = self._latency(population) <= (self._goal.budget_ms or np.inf)
-            keys = population.keys()
-            fresh = {keys[i]: i for i in np.flatnonzero(within) if keys[i] not in self._seen}
+            names = population.identities()
+            fresh = {names[i]: i for i in np.flatnonzero(within) if names[i] not in self._seen}
             taken = dict(islice(fresh.items(), missing))
             self._seen.update(taken)
             found.append(drawn[list(taken.values())])
@@ -159,6 +159,8 @@ class _Search:
 
     def _add(self, genes: Genes) -> None:
         """Score rows and put them among the others, the best by the goal first."""
+        if not len(genes):
+            return
         population = self._genome.population(genes)
         scored = _Pool(genes, self._accuracy(population), self._latency(population))
         pool = self._pool.with_(scored)

@@ -22,10 +22,13 @@ Genes = NDArray[np.uint8]
 class Genome:
     """The choices of `space` at the given resolutions: depths, kernels, expand ratios, resolution.
 
-    `options` [G] says how many each has: one where the space leaves nothing open.
+    `options` [G] says how many each has: one where the space leaves nothing open. Raises
+    `ValueError` for a space of a single architecture.
     """
 
     def __init__(self, space: DesignSpace, resolutions: Sequence[int]) -> None:
+        if space.only is not None:
+            raise ValueError(f"design space {space.name!r} has one architecture: nothing to search")
         self.space, self.resolutions = space, tuple(resolutions)
         self._units, self._slots = len(space.kernels), max(space.depths)
         self._values = [np.array(v) for v in (space.depths, space.expand_ratios, resolutions)]

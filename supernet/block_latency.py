@@ -41,7 +41,7 @@ class BlockLatency:
             self._fill(resolution)
         self.resolutions = tuple(r for r in table.resolutions if self._fastest_at(r) is not None)
         self.missing = sum(
-            np.isinf(self._blocks[resolution, unit, : min(2, slots), kernel, ratio]).sum()
+            int(np.isinf(self._blocks[resolution, unit, :2, kernel, ratio]).sum())
             for resolution in self.resolutions
             for unit, kernel, ratio in self._forms()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,13 +45,14 @@ class Population:
     def __len__(self) -> int:
         return len(self.resolutions)
 
-    def keys(self) -> list[bytes]:
+    def identities(self) -> list[bytes]:
         """The same bytes where, and only where, two architectures are the same."""
-        blocks = np.stack((self.kernels, self.expand_ratios)).astype(np.uint16)
-        rows = np.column_stack((*blocks.reshape(2, len(self), -1), self.resolutions))
-        as_bytes = rows.astype(np.uint16).view(np.dtype((np.void, 2 * rows.shape[1])))
-        keys: list[bytes] = as_bytes[:, 0].tolist()
-        return keys
+        parts = self.kernels, self.expand_ratios, self.resolutions
+        rows = [part.reshape(len(self), math.prod(part.shape[1:])) for part in parts]
+        joined = np.column_stack(rows).astype(np.uint16)
+        whole = np.dtype((np.void, joined.shape[1] * joined.itemsize))
+        found: list[bytes] = joined.view(whole)[:, 0].tolist()
+        return found
 
     def architecture(self, index: int) -> Architecture:
         """One of them as a value."""

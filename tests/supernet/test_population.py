@@ -21,6 +21,9 @@ def test_there_and_back(name: str, seed: int, size: int) -> None:
     population = Population.of(space, archs)
     assert len(population) == size
     assert [population.architecture(i) for i in range(size)] == archs
+    identities = Population.of(space, archs + archs).identities()
+    assert identities[:size] == identities[size:]
+    assert len(set(identities)) == len(set(archs))
 
 
 @given(name=st.sampled_from(sorted(PRESETS)), seed=st.integers(0, 2**32))
