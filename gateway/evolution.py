@@ -24,7 +24,7 @@ from supernet.population import Population
 
 Floats = NDArray[np.floating]
 Score = Callable[[Population], Floats]
-"""Latency in ms, or accuracy in [0, 1], of each architecture: [N]."""
+"""Latency in ms, infinite where unknown, or accuracy in [0, 1], of each architecture: [N]."""
 
 _DRAWS = 10  # so often twice as many as are missing, before a generation does with fewer
 
@@ -108,6 +108,8 @@ class _Search:
     def __init__(self, genome: Genome, accuracy: Score, latency: Score, goal: Goal) -> None:
         self._genome, self._accuracy, self._latency = genome, accuracy, latency
         self._goal, self._seen = goal, set[bytes]()
+        # What takes for ever is never within the limit.
+        self._limit_ms = goal.budget_ms or np.finfo(np.float64).max
         self._pool = _Pool(genome.none, np.empty(0), np.empty(0))  # the best first
 
     def run(
@@ -149,7 +151,7 @@ class _Search:
                 break
             drawn = draw(2 * missing)
             population = self._genome.population(drawn)
-            within = self._latency(population) <= (self._goal.budget_ms or np.inf)
+            within = self._latency(population) <= self._limit_ms
             names = population.identities()
             fresh = {names[i]: i for i in np.flatnonzero(within) if names[i] not in self._seen}
             taken = dict(islice(fresh.items(), missing))

@@ -29,52 +29,6 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-def test_search(cli: Cli, artifact_folder: Path) -> None:
-    found = cli.json("search", artifact_folder, "--device-class", "alpha")
-    assert found == {
-        "subnet": "d4-4@16",
-        "accuracy": pytest.approx(0.9),
-        "latency_ms": pytest.approx(read_default_budget(artifact_folder)),
-        "resolution": 16,
-        "depths": [4, 4],
-    }
-    fastest = cli.json("search", artifact_folder, "--device-class", "beta", "--min-accuracy", "0.0")
-    assert isinstance(fastest, dict)
-    assert fastest["subnet"] == "d2-2@12"
-
-
-def read_default_budget(artifact: Path) -> float:
-    table = json.loads((artifact / "tables" / "alpha.json").read_bytes())
-    return float(table["default_budget_ms"])
-
-
-def test_search_for_people(cli: Cli, artifact_folder: Path) -> None:
-    status, out, _ = cli("search", artifact_folder, "--device-class", "alpha")
-    assert status == 0
-    assert "d4-4@16" in out
-    assert "0.9000" in out
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--device-class", "gamma"], "device_class: 'gamma' is not known; there are alpha, beta"),
-        (["--device-class", "alpha", "--latency-ms", "nan"], "latency_budget_ms: expected a pos"),
-        (["--device-class", "alpha", "--latency-ms", "-1"], "latency_budget_ms: expected a pos"),
-        (["--device-class", "alpha", "--latency-ms", "1e-9"], "the fastest is d2-2@12"),
-        (["--device-class", "alpha", "--min-accuracy", "1"], "the most accurate is d4-4@16"),
-        (
-            ["--device-class", "alpha", "--store", "ftp://x"],
-            "store: expected a form like sqlite:///",
-        ),
-    ],
-)
-def test_search_that_finds_nothing(
-    cli: Cli, artifact_folder: Path, options: list[str], message: str
-) -> None:
-    assert message in failed(cli("search", artifact_folder, *options))
-
-
 @pytest.mark.parametrize(
     "argv",
     [

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import assume, given
@@ -232,3 +235,37 @@ def test_less_effort_takes_faster_subnets_but_keeps_the_minimum(
     assert less.latency_ms <= more.latency_ms
     reaching = [row for row in table if row.accuracy >= (minimum or 0.0)]
     assert select(offered, asked, effort=0.0).latency_ms == min(r.latency_ms for r in reaching)
+
+
+def test_a_frontier_is_soon_there_and_a_query_at_once() -> None:
+    """Of 243 subnets at each of five resolutions; bounds are several times what it takes."""
+    table = [
+        Row(
+            f"d{i}@{resolution}",
+            resolution,
+            accuracy=i / 1000,
+            latency_ms=1 + i % 500,
+            engine_ms=None,
+        )
+        for resolution in (128, 160, 192, 208, 224)
+        for i in range(1, 244)
+    ]
+    catalog = Catalog(entries=tuple(
+        CatalogEntry(subnet=r.subnet, accuracy=r.accuracy, macs=1, parameters=1) for r in table
+    ))  # fmt: skip
+    latencies = LatencyTable(
+        device_class="phone", artifact_hash="", source="made up", measured=False,
+        latency_ms={r.subnet: r.latency_ms for r in table},
+    )  # fmt: skip
+
+    def took(times: int, run: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            run()
+        return (time.perf_counter() - began) / times
+
+    assert min(took(1, lambda: Candidates(catalog, latencies)) for _ in range(5)) < 0.020
+    ready = Candidates(catalog, latencies)
+    for budget, accuracy in ((77.5, None), (77.5, 0.01), (None, 0.1)):
+        ask = partial(select, ready, Constraints("phone", budget, accuracy))
+        assert min(took(100, ask) for _ in range(5)) < 20e-6

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from supernet import durable
-from supernet.durable import put_in_place, write_file
+from supernet.durable import put_in_place, write_file, write_folder
 
 
 def test_replaces_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -46,3 +47,25 @@ def test_a_folder_takes_the_place_of_another(
     assert (tmp_path / "place" / "name").read_text() == "fresh"
     assert (tmp_path / "fresh" / "name").read_text() == "place"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "place"]
+
+
+def test_a_folder_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, files = tmp_path / "new" / "place", {"a": b"1", "deep/b": b"2"}
+    write_folder(place, files)
+    write_folder(place, files | {"a": b"3"})
+    assert {path.name: path.read_bytes() for path in place.rglob("*") if path.is_file()} == {
+        "a": b"3",
+        "b": b"2",
+    }
+    assert place.stat().st_mode & 0o777 == 0o755
+
+    def full(path: Path, _: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(durable, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(place, {"c": b""})
+    assert (place / "a").read_bytes() == b"3"
+    assert list(place.parent.iterdir()) == [place]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supernet.latency import LatencyTable, read_table
+from supernet.latency import BlockTime, LatencyTable, read_table
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def table() -> LatencyTable:
         measured=True,
         latency_ms={"d2-2@12": 1.5, "d3-3@12": 2.5},
         p95_ms={"d2-2@12": 2.0},
+        blocks={12: {"Conv": BlockTime(mean=0.5, std=0.1, count=3), "Logits": BlockTime(mean=0)}},
         default_budget_ms=2.0,
         conditions={"threads": "1"},
     )
@@ -36,6 +37,7 @@ def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -
     assert slow.latency_ms == {"d2-2@12": 6.0, "d3-3@12": 10.0}
     assert slow.p95_ms == {"d2-2@12": 8.0}
     assert slow.device_class == "imagined"
+    assert slow.blocks == {}
     assert slow.default_budget_ms == 9.0
     assert not slow.measured
     assert slow.source == "not measured: board times 4"
@@ -56,6 +58,15 @@ def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -
         ({"latency_ms": {"d2-2@12": float("nan")}}, "latency_ms.d2-2@12"),
         ({"latency_ms": {"d2-2@12": float("inf")}}, "latency_ms.d2-2@12"),
         ({"default_budget_ms": -1.0}, "default_budget_ms"),
+        ({"blocks": {"160": {}}}, "blocks.160"),
+        ({"blocks": {"0": {"Conv": {"mean": 1.0}}}}, "blocks.0.[key]"),
+        ({"blocks": {"wide": {"Conv": {"mean": 1.0}}}}, "blocks.wide.[key]"),
+        ({"blocks": {"160": {"Conv": {"mean": -1.0}}}}, "blocks.160.Conv.mean"),
+        ({"blocks": {"160": {"Conv": {"mean": float("nan")}}}}, "blocks.160.Conv.mean"),
+        ({"blocks": {"160": {"Conv": {"mean": 1, "std": -1}}}}, "blocks.160.Conv.std"),
+        ({"blocks": {"160": {"Conv": {"mean": 1, "count": 0.5}}}}, "blocks.160.Conv.count"),
+        ({"blocks": {"160": {"Conv": {}}}}, "blocks.160.Conv.mean"),
+        ({"blocks": {"160": {"Conv": 1.0}}}, "blocks.160.Conv"),
         ({"created": "yesterday"}, "created"),
         ({"colour": "red"}, "colour"),
     ],
