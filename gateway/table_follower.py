@@ -89,11 +89,10 @@ class TableFollower:
         self.up = False
 
     async def _follow(self) -> None:
-        async with aclosing(self._open_store()) as store:
-            self._read_all_at = self._clock()
-            async with aclosing(store.looks(self._manifest.artifact_hash)) as looks:
-                async for _ in looks:
-                    await self._look(store, self.classes.replace_warm)
+        store = self._open_store()
+        async with aclosing(store), aclosing(store.looks(self._manifest.artifact_hash)) as looks:
+            async for _ in looks:
+                await self._look(store, self.classes.replace_warm)
 
     async def _look(
         self, store: TableStore, replace: Callable[[Mapping[str, StoredTable]], None]

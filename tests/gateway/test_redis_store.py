@@ -7,7 +7,7 @@ import hashlib
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import trustme
 
 from gateway import redis_store
 from gateway.redis_store import RedisStore
-from gateway.tables import StoreError, StoreUnavailableError, TableStore
+from gateway.tables import StoreError, StoreUnavailableError, TableDocument, TableStore
 from supernet.latency import LatencyTable
 from tests.redis_server import RedisServer, cluster, free_port, running, sentinel, tls_in_front
 
@@ -88,10 +88,12 @@ async def test_numbers_that_an_eviction_lost_are_not_given_twice(
     redis_server: RedisServer,
 ) -> None:
     async with aclosing(RedisStore(redis_server.url)) as store:
-        for _ in range(3):
-            await store.put(table())
+        for ms in (1.0, 2.0, 3.0):
+            await store.put(table(ms))
+        before = redis_server.ask("HGETALL", f"{KEY}:table:phone")
         redis_server.ask("DEL", f"{KEY}:versions")
-        assert await store.put(table()) == 4
+        assert await store.put(table(4.0)) == 4
+        assert before.items() <= redis_server.ask("HGETALL", f"{KEY}:table:phone").items()
 
 
 async def test_what_is_too_large_is_not_fetched(
@@ -103,6 +105,30 @@ async def test_what_is_too_large_is_not_fetched(
         document = (await store.current(HASH, {}))["phone"].document
         assert document is not None
         assert (document.text, document.size > 100) == (b"", True)
+
+
+class Overtaken(RedisStore):
+    """A reader that another process overtakes between its two steps, a few times."""
+
+    times = 2
+
+    async def _documents(
+        self, artifact_hash: str, versions: Mapping[str, int]
+    ) -> dict[str, TableDocument]:
+        if self.times:
+            self.times -= 1
+            await self.delete(artifact_hash, "phone")
+            await self.put(table(9.0))
+        return await super()._documents(artifact_hash, versions)
+
+
+async def test_a_reader_that_is_overtaken_reads_again(redis_server: RedisServer) -> None:
+    async with aclosing(Overtaken(redis_server.url)) as store:
+        await store.put(table(1.0))
+        found = (await store.current(HASH, {}))["phone"]
+        assert found.version == 3
+        assert found.document is not None
+        assert hashlib.sha256(found.document.text).hexdigest() == found.document.sha256
 
 
 async def test_keys_of_another_kind_are_an_error_not_a_crash(redis_server: RedisServer) -> None:

@@ -57,10 +57,10 @@ def follower_of(
 
 
 @asynccontextmanager
-async def following(follower: TableFollower) -> AsyncIterator[TableFollower]:
-    """A follower that runs, and has looked once where there is a store."""
+async def following(follower: TableFollower, up: bool = True) -> AsyncIterator[TableFollower]:
+    """A follower that runs, and has looked once where it is to be `up`."""
     task = asyncio.create_task(follower.run())
-    await until(lambda: follower.up or task.done(), 5)
+    await until(lambda: follower.up or not up, 5)
     yield follower
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -120,6 +120,19 @@ async def test_every_change_is_served_by_within_a_second(
             ("phone", 1), ("phone", 2), ("alpha", 1), ("phone", 1), ("alpha", 0), ("phone", 0)
         )
     ]  # fmt: skip
+
+
+async def test_a_look_that_finds_nothing_new_reads_no_table(
+    follower: TableFollower, store: RedisStore, redis_server: RedisServer, alpha: LatencyTable,
+    key: str,
+) -> None:  # fmt: skip
+    await store.put(phone(alpha, 1))
+    async with following(follower):
+        before = redis_server.calls()
+        for _ in range(5):
+            redis_server.ask("PUBLISH", f"{key}:changed", "phone")
+        await until(lambda: redis_server.calls()["hgetall"] >= before["hgetall"] + 5, 1)
+        assert redis_server.calls()["hmget"] == before["hmget"]
 
 
 def with_change(table: LatencyTable, change: dict[str, Any]) -> bytes:
@@ -335,14 +348,13 @@ async def test_a_gateway_begins_without_its_store(
     with pytest.raises(StoreUnavailableError) as caught:
         await follower.read()
     follower.gone(caught.value)
-    task = asyncio.create_task(follower.run())
-    await asyncio.sleep(0.5)
-    assert [r.levelname for r in caplog.records] == ["WARNING"], "said once"
-    assert versions(follower) == {"alpha": 0}
-    assert follower.staleness_s >= 0.5
-    with running(server):
-        await until(lambda: follower.up, BACK_WITHIN_S)
-    task.cancel()
+    async with following(follower, up=False):
+        await asyncio.sleep(0.5)
+        assert [r.levelname for r in caplog.records] == ["WARNING"], "said once"
+        assert versions(follower) == {"alpha": 0}
+        assert follower.staleness_s >= 0.5
+        with running(server):
+            await until(lambda: follower.up, BACK_WITHIN_S)
 
 
 async def test_another_process_s_lock_on_the_file_holds_up_no_event_loop(
