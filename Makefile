@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format bench bench-search bench-train recipe-fashion-mnist rivals clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(VENV)/.dev ## Run the benchmarks: each prints a table and writes a JSON
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
 	  echo "$$script"; $(BIN)/python "$$script"; \
 	done
+
+bench-search: $(VENV)/.dev ## Compare exact search with evolution on the same table
+	$(BIN)/python benchmarks/search.py
 
 bench-train: $(VENV)/.dev ## Compare the recipes by their finished runs
 	$(BIN)/python benchmarks/recipes.py
