@@ -36,7 +36,8 @@ class ServerConfig(BaseModel):
     )
     store: str | None = Field(
         default=None,
-        description="URL of the latency-table store; the file in the user's state folder if absent",
+        description="URL of the latency-table store (sqlite or redis); if absent COMPOFA_STORE's, "
+        "or the file in the user's state folder",
     )
     fallback_device_class: str | None = Field(
         default=None, description="class that serves requests of unknown ones"

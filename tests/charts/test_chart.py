@@ -15,7 +15,7 @@ import yaml
 from gateway import cli
 from gateway.config import ServerConfig
 from gateway.services import native
-from gateway.stores import STATE_DIR_VARIABLE
+from gateway.stores import STATE_DIR_VARIABLE, STORE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "compofa-gateway"
@@ -146,6 +146,14 @@ def test_the_only_place_to_write_is_the_state_folder(chart: helm_python.Chart) -
     assert {"name": "state", "emptyDir": {}} in pod_of(documents)["volumes"]
 
 
+def test_the_store_s_url_comes_from_a_secret(chart: helm_python.Chart) -> None:
+    store = {"existingSecret": "tables", "key": "redis-url"}
+    container = container_of(render(chart, CLAIM | {"store": store}))
+    source = {"secretKeyRef": {"name": "tables", "key": "redis-url"}}
+    assert {"name": STORE_VARIABLE, "valueFrom": source} in container["env"]
+    assert not any("store" in argument for argument in container["args"])
+
+
 def test_no_pod_holds_a_token(chart: helm_python.Chart) -> None:
     documents = render(chart, CLAIM)
     account = documents["ServiceAccount"]
@@ -180,6 +188,7 @@ def test_the_service_resolves_to_the_pods(chart: helm_python.Chart) -> None:
         ({"ports": {"grpc": 80}}, "at '/ports/grpc': minimum: got 80, want 1,024"),
         ({"artifact": {"existingClaim": "My Nets"}}, "at '/artifact/existingClaim': 'My Nets'"),
         ({"artifact": None}, "missing property 'artifact'"),
+        ({"store": {"existingSecret": "My Redis"}}, "at '/store/existingSecret': 'My Redis'"),
     ],
 )
 def test_the_schema_refuses(chart: helm_python.Chart, values: Object, message: str) -> None:
