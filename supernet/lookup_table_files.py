@@ -1,7 +1,7 @@
 """Lookup tables on disk: a folder with one YAML file a resolution, `160_lookup_table.yaml`.
 
-A file maps each key to `count`, `mean` and `std` (ms) and holds nothing else, so it is read
-event by event: no tags, no aliases, and however it is nested, nothing recurses.
+A file maps each key to `count`, `mean` and `std` (ms); other numbers beside these are not taken.
+It is read event by event: no tags, no aliases, and however it is nested, nothing recurses.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class _Document:
             fields = {}
             while (field := self._key(events)) is not None:
                 fields[field] = self._next(events, yaml.ScalarEvent).value
-            table[key] = BlockTime.model_validate(fields)
+            known = fields.keys() & BlockTime.model_fields.keys()
+            table[key] = BlockTime.model_validate({field: fields[field] for field in known})
         self._next(events, yaml.DocumentEndEvent)
         self._next(events, yaml.StreamEndEvent)
         if not table:
