@@ -7,6 +7,7 @@ once, without torch.
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ WIDTH = 140  # columns of a table that is not read on a terminal
 def main(argv: list[str], prog: str = "compofa") -> int:
     """Run the command `argv[0]`; the exit status."""
     arguments = build_parser(prog).parse_args(argv)
+    logging.basicConfig(format="compofa: %(message)s")  # for warnings; `serve` has its own
     return run(_answer, arguments)
 
 

@@ -61,9 +61,10 @@ redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[1], ARGV[2], '0')
 return 1
 """
-_POINTER = re.compile(rb"(?P<version>\d{1,15}) (?P<sha256>[0-9a-f]{64})")
+_POINTER = re.compile(rb"(?P<version>[1-9]\d{0,14}) (?P<sha256>[0-9a-f]{64})")
 _WITHDRAWN = b"0"
 _MOST_TRIES = 3
+_NOTHING = (None, None)
 
 _AWAY = (
     exceptions.ConnectionError,
@@ -168,14 +169,14 @@ class RedisStore:
         async with self._client.pipeline(transaction=False) as ask:
             for name, version in versions.items():
                 ask.hstrlen(f"{key}:{name}", str(version))
-            sizes = dict(zip(versions, await ask.execute(), strict=True))
+            sizes = dict(zip(versions, await _answers(ask, 0), strict=True))
         small = {name for name, size in sizes.items() if size <= MAX_DOCUMENT_BYTES}
         async with self._client.pipeline(transaction=False) as ask:
             for name in small:
                 ask.hmget(f"{key}:{name}", [str(versions[name]), f"{versions[name]}.sha256"])
-            texts = dict(zip(small, await ask.execute(), strict=True))
+            texts = dict(zip(small, await _answers(ask, _NOTHING), strict=True))
         return {
-            name: _document(version, sizes[name], *texts.get(name, (None, None)))
+            name: _document(version, sizes[name], *texts.get(name, _NOTHING))
             for name, version in versions.items()
         }
 
@@ -189,6 +190,16 @@ class RedisStore:
             text = str(error).partition(" : <")[0]  # then come descriptions of objects
             said = " ".join(text.split())[:200] or type(error).__name__
             raise kind(f"table store {self.name}: {said}") from None
+
+
+async def _answers(pipeline: Any, damaged: Any) -> list[Any]:
+    """What the commands of a pipeline answer; `damaged` where a key holds something else, which
+    is a matter of one device class and must not keep the others from being read."""
+    answers = await pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+            raise answer
+    return [damaged if isinstance(answer, Exception) else answer for answer in answers]
 
 
 def _key(artifact_hash: str) -> str:

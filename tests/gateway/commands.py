@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 
@@ -18,11 +19,17 @@ class Cli:
         self._capsys = capsys
 
     def __call__(self, *argv: object) -> Said:
-        """Exit status, standard output, standard error."""
+        """Exit status, standard output, standard error. Logging is as it was afterwards."""
+        loggers = [logging.getLogger(name) for name in (None, "gateway")]
+        before = [(logger.handlers[:], logger.level) for logger in loggers]
         try:
             status = main([str(a) for a in argv])
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else -1
+        finally:
+            for logger, (handlers, level) in zip(loggers, before, strict=True):
+                logger.handlers[:] = handlers
+                logger.setLevel(level)
         said = self._capsys.readouterr()
         return status, said.out, said.err
 

@@ -1,19 +1,29 @@
-"""An artifact of a space too large to list: its catalog predicted, and what predicted it kept."""
+"""An artifact of a space too large to list: its catalog predicted, and what predicted it kept.
+
+And for the shared store: an artifact's own table, a follower, and a writer beside it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from gateway.redis_store import RedisStore
+from gateway.table_follower import TableFollower
 from supernet import artifact
 from supernet.accuracy_predictor import AccuracyPredictor
 from supernet.catalog import Catalog, CatalogEntry
-from supernet.manifest import Preprocessing
+from supernet.latency import LatencyTable, read_bundled_tables
+from supernet.manifest import Manifest, Preprocessing, read_manifest
 from supernet.model import Supernet
 from supernet.normalization import SharedStatistics
+from tests.gateway.following import follower_of
+from tests.redis_server import RedisServer
 from tests.supernet.block_times import small_space
 
 
@@ -50,3 +60,30 @@ def elastic_artifact(
     description = artifact.Description("elastic", preprocessing, labels, catalog, None, predictor)
     artifact.save(folder, Supernet(space, SharedStatistics()), description)
     return folder
+
+
+@pytest.fixture
+def manifest(artifact_folder: Path) -> Manifest:
+    return read_manifest(artifact_folder)
+
+
+@pytest.fixture
+def alpha(artifact_folder: Path) -> LatencyTable:
+    return read_bundled_tables(artifact_folder)[0]
+
+
+@pytest.fixture
+def key(manifest: Manifest) -> str:
+    return f"compofa:{{{manifest.artifact_hash}}}"
+
+
+@pytest.fixture
+def follower(manifest: Manifest, alpha: LatencyTable, redis_server: RedisServer) -> TableFollower:
+    return follower_of(manifest, alpha, lambda: RedisStore(redis_server.url))
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    """Another process's view of the same store."""
+    async with aclosing(RedisStore(redis_server.url)) as opened:
+        yield opened

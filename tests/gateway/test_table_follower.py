@@ -3,90 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway import table_file, table_follower
-from gateway.device_classes import DeviceClasses
+from gateway import table_file
 from gateway.embedded_store import EmbeddedStore
 from gateway.errors import UnknownDeviceClass
 from gateway.redis_store import RedisStore
 from gateway.table_file import TableFile
 from gateway.table_follower import TableFollower
 from gateway.tables import CurrentTable, StoreUnavailableError, TableStore
-from supernet.latency import LatencyTable, read_bundled_tables
-from supernet.manifest import Manifest, read_manifest
+from supernet.latency import LatencyTable
+from supernet.manifest import Manifest
+from tests.gateway.following import (
+    BACK_WITHIN_S,
+    PUSHED_WITHIN_S,
+    follower_of,
+    following,
+    phone,
+    until,
+    versions,
+)
 from tests.redis_server import RedisServer, running
-
-PUSHED_WITHIN_S = 1.0
-BACK_WITHIN_S = 2.0
-
-
-@pytest.fixture
-def manifest(artifact_folder: Path) -> Manifest:
-    return read_manifest(artifact_folder)
-
-
-@pytest.fixture
-def alpha(artifact_folder: Path) -> LatencyTable:
-    return read_bundled_tables(artifact_folder)[0]
-
-
-def phone(alpha: LatencyTable, factor: float) -> LatencyTable:
-    return alpha.scaled(factor, "phone", default_budget_ms=1e6)
-
-
-@pytest.fixture
-def key(manifest: Manifest) -> str:
-    return f"compofa:{{{manifest.artifact_hash}}}"
-
-
-def follower_of(
-    manifest: Manifest, alpha: LatencyTable, open_store: Callable[[], TableStore]
-) -> TableFollower:
-    return TableFollower(DeviceClasses(manifest, [alpha]), manifest, open_store)
-
-
-@asynccontextmanager
-async def following(follower: TableFollower, up: bool = True) -> AsyncIterator[TableFollower]:
-    """A follower that runs, and has looked once where it is to be `up`."""
-    task = asyncio.create_task(follower.run())
-    await until(lambda: follower.up or not up, 5)
-    yield follower
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def until(condition: Callable[[], bool], within_s: float) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def versions(follower: TableFollower) -> dict[str, int]:
-    return {info.name: info.version for info in follower.classes.infos()}
-
-
-@pytest.fixture
-def follower(manifest: Manifest, alpha: LatencyTable, redis_server: RedisServer) -> TableFollower:
-    return follower_of(manifest, alpha, lambda: RedisStore(redis_server.url))
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
-    """Another process's view of the same store."""
-    async with aclosing(RedisStore(redis_server.url)) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -133,117 +78,6 @@ async def test_a_look_that_finds_nothing_new_reads_no_table(
             redis_server.ask("PUBLISH", f"{key}:changed", "phone")
         await until(lambda: redis_server.calls()["hgetall"] >= before["hgetall"] + 5, 1)
         assert redis_server.calls()["hmget"] == before["hmget"]
-
-
-def with_change(table: LatencyTable, change: dict[str, Any]) -> bytes:
-    return json.dumps(json.loads(table.model_dump_json()) | change).encode()
-
-
-def write(server: RedisServer, key: str, text: bytes, version: int, name: str = "phone") -> None:
-    """A table straight into the server, with its checksum, as another program might."""
-    sha256 = hashlib.sha256(text).hexdigest()
-    server.ask("HSET", f"{key}:table:{name}", version, text, f"{version}.sha256", sha256)
-    server.ask("HSET", f"{key}:current", name, f"{version} {sha256}")
-    server.ask("PUBLISH", f"{key}:changed", name)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"latency_ms": {"d2-2@12": float("nan")}}, "latency"),
-        ({"latency_ms": {"d2-2@12": -1.0}}, "latency"),
-        ({"latency_ms": {"d2-2@12": 0.0}}, "latency"),
-        ({"latency_ms": {"d2-2@12": 1e12}}, "latency"),
-        ({"latency_ms": {"d2-2@12": 1e-12}}, "latency"),
-        ({"latency_ms": {"d9-9@12": 1.0}}, "subnets"),
-        ({"artifact_hash": "0" * 32}, "artifact"),
-        ({"device_class": "watch"}, "device_class"),
-        ({"latency_ms": None}, "latency"),
-    ],
-)
-async def test_a_bad_table_is_refused_by_name_and_the_last_good_one_serves_on(
-    follower: TableFollower,
-    store: RedisStore,
-    redis_server: RedisServer,
-    alpha: LatencyTable,
-    key: str,
-    change: dict[str, Any],
-    reason: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    await store.put(phone(alpha, 1))
-    async with following(follower):
-        write(redis_server, key, with_change(phone(alpha, 2), change), version=2)
-        await until(lambda: "phone" in follower.refused, PUSHED_WITHIN_S)
-        assert follower.refused["phone"].reason == reason
-        assert versions(follower) == {"alpha": 0, "phone": 1}
-        (line,) = [r.getMessage() for r in caplog.records]
-        assert "device class 'phone': version 2 in redis://127.0.0.1:" in line
-        assert line.endswith("serving by version 1")
-        await store.put(alpha)
-        await until(lambda: versions(follower)["alpha"] == 1, PUSHED_WITHIN_S)
-        assert len(caplog.records) == 1, "said once"
-        await store.put(phone(alpha, 3))
-        await until(lambda: versions(follower)["phone"] == 3, PUSHED_WITHIN_S)
-        assert follower.refused == {}
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda server, key: server.ask("HSET", f"{key}:table:phone", 1, b"{" + b"x" * 500),
-        lambda server, key: server.ask("HDEL", f"{key}:table:phone", 1),
-        lambda server, key: server.ask("HSET", f"{key}:current", "phone", "1 and more"),
-        lambda server, key: server.ask("HSET", f"{key}:current", "phone", "1 " + "0" * 64),
-        lambda server, key: server.ask("HSET", f"{key}:current", "phone", b"\xff"),
-        lambda server, key: server.ask("HSET", f"{key}:current", "phone", ""),
-    ],
-)
-async def test_silent_damage_is_found_before_a_restart_needs_the_table(
-    follower: TableFollower,
-    store: RedisStore,
-    redis_server: RedisServer,
-    alpha: LatencyTable,
-    key: str,
-    damage: Callable[[RedisServer, str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(table_follower, "READ_ALL_EVERY_S", 0.0)
-    await store.put(phone(alpha, 1))
-    async with following(follower):
-        damage(redis_server, key)
-        redis_server.ask("PUBLISH", f"{key}:changed", "phone")  # not to wait for the next look
-        await until(lambda: "phone" in follower.refused, PUSHED_WITHIN_S)
-        assert follower.refused["phone"].reason == "checksum"
-        assert versions(follower) == {"alpha": 0, "phone": 1}
-
-
-async def test_a_process_that_begins_takes_the_newest_good_version(
-    follower: TableFollower,
-    store: RedisStore,
-    redis_server: RedisServer,
-    alpha: LatencyTable,
-    key: str,
-) -> None:
-    for factor in (1, 2):
-        await store.put(phone(alpha, factor))
-    for version in (3, 4):
-        write(redis_server, key, b"damaged", version)
-    write(redis_server, key, b"damaged", 1, name="never-good")
-    await follower.read()
-    assert versions(follower) == {"alpha": 0, "phone": 2}
-    assert set(follower.refused) == {"phone", "never-good"}
-
-
-async def test_a_name_that_is_none_is_refused_like_any_damage(
-    follower: TableFollower, redis_server: RedisServer, alpha: LatencyTable, key: str
-) -> None:
-    names = ("x" * 5000, "a b", "../up", "\n")
-    for name in names:
-        write(redis_server, key, with_change(alpha, {"device_class": name}), 1, name)
-    await follower.read()
-    assert set(follower.refused) == set(names)
-    assert versions(follower) == {"alpha": 0}
 
 
 async def test_an_emptied_store_is_no_deletion(
