@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from supernet.validation import first_error
 
@@ -16,6 +16,9 @@ BlockMilliseconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 TABLES_FOLDER = "tables"
 _DEVICE_CLASS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
+Kind = Literal["measured", "imported", "transferred", "learned", "derived"]
+"""How a table came about. `transferred`: from another class's and a few measurements; `learned`:
+from what clients report; `derived`: worked out in any other way."""
 
 
 def check_device_class(name: str) -> None:
@@ -44,16 +47,18 @@ class LatencyTable(BaseModel):
     """Exact latencies of one device class for one artifact.
 
     `latency_ms` maps a subnet id to the median, `p95_ms` to the 95th percentile where it was
-    measured. `source` says in words where the numbers come from, so that a derived table is
-    never taken for a measured one; `conditions` holds what they depend on (threads, engine).
-    `blocks` holds what the latencies are sums of, where that is known; the latency of a subnet
-    that is not listed follows from it.
+    measured. `kind` is how the numbers came about and `source` says it in words, so that a
+    derived table is never taken for a measured one; `conditions` holds what they depend on
+    (threads, engine), `created_by` who put the table into a store. `blocks` holds what the
+    latencies are sums of, where that is known; the latency of a subnet that is not listed
+    follows from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device_class: DeviceClass
     artifact_hash: str
+    kind: Kind = "derived"
     source: str
     measured: bool
     latency_ms: dict[str, Milliseconds] = Field(min_length=1)
@@ -62,6 +67,18 @@ class LatencyTable(BaseModel):
     default_budget_ms: Milliseconds | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
     created: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    created_by: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,63}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_where_none_is_said(cls, document: Any) -> Any:
+        """Who writes a table need not: a measured one says so, and others' sources begin with it."""
+        if not isinstance(document, dict) or "kind" in document:
+            return document
+        words = re.findall(r"\w+", str(document.get("source", ""))[:40])
+        said = words[0].lower() if words else ""
+        kind = said if said in ("imported", "transferred", "learned") else "derived"
+        return document | {"kind": "measured" if document.get("measured") is True else kind}
 
     def scaled(self, factor: float, device_class: str, default_budget_ms: float) -> LatencyTable:
         """A table for an imagined device that is `factor` times as slow as this one, without

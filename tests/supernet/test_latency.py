@@ -39,10 +39,32 @@ def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -
     assert slow.device_class == "imagined"
     assert slow.blocks == {}
     assert slow.default_budget_ms == 9.0
-    assert not slow.measured
+    assert (slow.kind, slow.measured) == ("derived", False)
     assert slow.source == "not measured: board times 4"
     assert slow.artifact_hash == table.artifact_hash
     assert table.measured
+
+
+@pytest.mark.parametrize(
+    ("source", "measured", "kind"),
+    [
+        ("measured: a board", True, "measured"),
+        ("a board", True, "measured"),
+        ("imported: lut", False, "imported"),
+        ("transferred from board", False, "transferred"),
+        ("Learned from 9 reports", False, "learned"),
+        ("not measured: board times 4", False, "derived"),
+        ("", False, "derived"),
+    ],
+)
+def test_a_table_without_a_kind_gets_the_one_it_tells_of(
+    table: LatencyTable, source: str, measured: bool, kind: str
+) -> None:
+    document = table.model_dump(mode="json") | {"source": source, "measured": measured}
+    del document["kind"]
+    assert LatencyTable.model_validate(document).kind == kind
+    assert LatencyTable.model_validate_json(json.dumps(document)).kind == kind
+    assert LatencyTable.model_validate(document | {"kind": "learned"}).kind == "learned"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +90,9 @@ def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -
         ({"blocks": {"160": {"Conv": {}}}}, "blocks.160.Conv.mean"),
         ({"blocks": {"160": {"Conv": 1.0}}}, "blocks.160.Conv"),
         ({"created": "yesterday"}, "created"),
+        ({"created_by": ""}, "created_by"),
+        ({"created_by": "two\nlines"}, "created_by"),
+        ({"kind": "guessed"}, "kind"),
         ({"colour": "red"}, "colour"),
     ],
 )
