@@ -17,6 +17,7 @@ from supernet.commandline import Parser, run
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gateway.device_classes import DeviceClasses
     from gateway.request import Constraints
 
     Commands = argparse._SubParsersAction[Parser]
@@ -78,6 +79,20 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(width=max(terminal.width, WIDTH))
 
 
+def artifact_of(arguments: argparse.Namespace) -> Path:
+    """The artifact that `--artifact` names, or the shipped one."""
+    return arguments.artifact or shipped_artifact()
+
+
+def classes_of(arguments: argparse.Namespace) -> DeviceClasses:
+    """The device classes there are now, by `--artifact` and `--store`."""
+    from gateway.stores import read_device_classes
+    from supernet.manifest import read_manifest
+
+    artifact = artifact_of(arguments)
+    return read_device_classes(artifact, read_manifest(artifact), arguments.store)
+
+
 def shipped_artifact() -> Path:
     """The artifact that comes with the package."""
     from supernet import shipped
@@ -110,7 +125,34 @@ def _add_serve(commands: Commands) -> None:
     parser.add_argument("--workers", type=int, help="forwards at once")
     parser.add_argument("--threads", type=int, help="torch's threads for one forward")
     parser.add_argument("--no-request-logs", action="store_true")
+    _add_learning(parser)
     parser.set_defaults(run=serve)
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of the configuration."""
+    from gateway.config import LearningConfig
+
+    group = parser.add_argument_group("learning latency tables from what clients report")
+    group.add_argument("--learn-latency", action="store_true", help="off unless given")
+    for name, field in LearningConfig.model_fields.items():
+        option = f"--learn-{name.replace('_', '-')}"
+        if field.annotation is bool:
+            group.add_argument(option, action="store_true", default=None, help=field.description)
+        else:
+            group.add_argument(option, metavar="X", help=f"{field.description}; {field.default}")
+
+
+def _learning_of(arguments: argparse.Namespace) -> dict[str, object] | None:
+    """The fields that the options give. Raises `ValueError` where learning is off."""
+    from gateway.config import LearningConfig
+
+    options = {name: getattr(arguments, f"learn_{name}") for name in LearningConfig.model_fields}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and not arguments.learn_latency:
+        option = f"--learn-{next(iter(given)).replace('_', '-')}"
+        raise ValueError(f"{option}: has no meaning without --learn-latency")
+    return given if arguments.learn_latency else None
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -128,6 +170,7 @@ def serve(arguments: argparse.Namespace) -> int:
     }
     if arguments.max_resident_mib is not None:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
+    given["learning"] = _learning_of(arguments)
     try:
         config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
     except ValidationError as error:

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gateway import cli
-from gateway.device_classes import DeviceClasses
-from gateway.stores import ask, read_device_classes
+from gateway.cli_aliases import alias, unalias
+from gateway.stores import ask, signed
 from gateway.table_check import RefusedTableError, read_document
 from gateway.table_formats import READERS, Target, write_ofa_lut
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
@@ -35,6 +35,11 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     export_ = _add(actions, "export", export, "write a table to a file or folder")
     back = _add(actions, "rollback", rollback, "make an older version current")
     _add(actions, "delete", delete, "forget every version of a device class")
+    alias_ = _add(actions, "alias", alias, "another name for a device class", device_class=False)
+    unalias_ = _add(actions, "unalias", unalias, "take an alias back", device_class=False)
+    for parser in (alias_, unalias_):
+        parser.add_argument("name", metavar="NAME")
+    alias_.add_argument("target", metavar="TARGET", help="a device class that has a table")
     importing.add_argument("path", type=Path, metavar="PATH")
     importing.add_argument(
         "--format", required=True, choices=list(READERS),
@@ -53,29 +58,34 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def list_(arguments: argparse.Namespace) -> int:
-    """Print every device class with its current version."""
-    _print(list(_classes(arguments).infos()), as_json=arguments.json)
+    """Print every device class with its current version, and a line for each alias of none."""
+    classes = cli.classes_of(arguments)
+    for name, target in sorted(classes.aliases.items()):
+        if classes.resolve(name) is None:
+            print(f"compofa: alias {name!r}: {target!r} has no table", file=sys.stderr)
+    _print(list(classes.infos()), as_json=arguments.json)
     return 0
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Print every version of one device class; the current one is marked."""
-    manifest, name = read_manifest(_artifact(arguments)), arguments.device_class
-    classes = _classes(arguments)
-    current, bundled = classes.table(name), classes.bundled(name)
+    manifest, classes = read_manifest(cli.artifact_of(arguments)), cli.classes_of(arguments)
+    current = classes.table(arguments.device_class)
+    name = current.table.device_class
+    bundled = classes.bundled(name)
     kept = ask(arguments.store, lambda store: _good_versions(store, manifest, name))
     versions = ([bundled] if bundled else []) + kept
-    infos = [DeviceClassInfo.of(stored) for stored in versions]
+    infos = [classes.info(stored) for stored in versions]
     _print(infos, as_json=arguments.json, current=current.version)
     return 0
 
 
 def import_(arguments: argparse.Namespace) -> int:
     """Keep the table in a file, or in a folder, as the next version of a device class."""
-    manifest = read_manifest(_artifact(arguments))
+    manifest = read_manifest(cli.artifact_of(arguments))
     target = Target(manifest, arguments.device_class, arguments.default_budget_ms)
     table = READERS[arguments.format](arguments.path, target)
-    version = ask(arguments.store, lambda store: store.put(table))
+    version = ask(arguments.store, lambda store: store.put(signed(table)))
     for note in target.notes:
         print(f"compofa: {note}", file=sys.stderr)
     print(f"{table.device_class}: version {version}, {len(table.latency_ms)} subnets")
@@ -84,7 +94,7 @@ def import_(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write the current table of a device class: as JSON, or as a folder of lookup tables."""
-    table = _classes(arguments).table(arguments.device_class).table
+    table = cli.classes_of(arguments).table(arguments.device_class).table
     if arguments.format == "ofa-lut":
         _write_folder(arguments.out, write_ofa_lut(table))
         return 0
@@ -98,7 +108,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an older version current; 0 is the table that came with the artifact."""
-    artifact, name = _artifact(arguments), arguments.device_class
+    artifact, name = cli.artifact_of(arguments), arguments.device_class
     manifest = read_manifest(artifact)
     bundled = _bundled(artifact, name)
 
@@ -118,7 +128,7 @@ def rollback(arguments: argparse.Namespace) -> int:
 
 def delete(arguments: argparse.Namespace) -> int:
     """Forget a device class's versions; a table that came with the artifact stays."""
-    artifact, name = _artifact(arguments), arguments.device_class
+    artifact, name = cli.artifact_of(arguments), arguments.device_class
     artifact_hash = read_manifest(artifact).artifact_hash
     if not ask(arguments.store, lambda store: store.delete(artifact_hash, name)):
         raise ValueError(f"device class {name!r}: the store has no table for it")
@@ -151,15 +161,6 @@ def _write_folder(folder: Path | None, files: dict[str, bytes]) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"--out {folder}: something is there; give a new or empty folder")
     write_folder(folder, files)
-
-
-def _artifact(arguments: argparse.Namespace) -> Path:
-    return arguments.artifact or cli.shipped_artifact()
-
-
-def _classes(arguments: argparse.Namespace) -> DeviceClasses:
-    artifact = _artifact(arguments)
-    return read_device_classes(artifact, read_manifest(artifact), arguments.store)
 
 
 def _bundled(artifact: Path, device_class: str) -> bool:
@@ -216,12 +217,22 @@ def _print(infos: list[DeviceClassInfo], *, as_json: bool, current: int | None =
         return
     from rich.table import Table
 
-    table = Table("device class", "version", "default ms", "subnets", "created", "source")
+    table = Table(
+        "device class", "version", "kind", "default ms", "subnets", "frontier", "created", "by",
+        "aliases", "source",
+    )  # fmt: skip
     for info in infos:
-        budget = "" if info.default_budget_ms is None else f"{info.default_budget_ms:.4g}"
         mark = " (current)" if info.version == current else ""
-        created = info.created.strftime("%Y-%m-%d %H:%M")
         table.add_row(
-            info.name, f"{info.version}{mark}", budget, str(info.subnets), created, info.source
+            info.name,
+            f"{info.version}{mark}",
+            info.kind,
+            "" if info.default_budget_ms is None else f"{info.default_budget_ms:.4g}",
+            str(info.subnets),
+            str(info.frontier),
+            info.created.strftime("%Y-%m-%d %H:%M"),
+            info.created_by or "",
+            ", ".join(info.aliases),
+            info.source,
         )
     cli.console().print(table)

@@ -5,6 +5,7 @@ Uses nothing but the generated protocol; anyone's own client can be made the sam
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -59,6 +60,16 @@ class Classified:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What became of reported latencies. `refused` has, by reason, how many, and `messages` what
+    was wrong with the first of them."""
+
+    taken: int
+    refused: dict[str, int]
+    messages: dict[str, str]
+
+
 class CallError(ValueError):
     """A gateway turned a call down or could not be reached; one line with the status."""
 
@@ -93,6 +104,28 @@ class Client:
         except grpc.RpcError as error:
             raise CallError(f"{self.target}: {_described(error)}") from None
         return list(response.device_classes)
+
+    def report_latency(
+        self, device_class: str, measured: Iterable[tuple[str, float]], client: str = ""
+    ) -> Reported:
+        """Tell the gateway how long subnets took on this device: pairs of subnet id and
+        milliseconds. Fewer may be counted than were sent: a gateway bounds a stream's length.
+        Raises `CallError`, with UNIMPLEMENTED where the gateway does not learn."""
+        requests = (
+            gateway_pb2.ReportLatencyRequest(
+                device_class=device_class, subnet=subnet, latency_ms=latency_ms, client=client
+            )
+            for subnet, latency_ms in measured
+        )
+        try:
+            response = self._stub.ReportLatency(requests, timeout=self._deadline_s)
+        except grpc.RpcError as error:
+            raise CallError(f"{self.target}: {_described(error)}") from None
+        return Reported(
+            taken=response.taken,
+            refused={reason.reason: reason.reports for reason in response.reasons},
+            messages={reason.reason: reason.message for reason in response.reasons},
+        )
 
     def __enter__(self) -> Self:
         return self

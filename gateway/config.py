@@ -17,6 +17,58 @@ Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+class LearningConfig(BaseModel):
+    """How latency tables follow what clients report, and what bounds that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trust_client_names: bool = Field(
+        default=False,
+        description="tell clients apart by the names they give, not by their addresses: behind a "
+        "proxy, and where nobody has a reason to make names up",
+    )
+    min_clients: int = Field(
+        default=5, ge=3, description="clients that must have reported a subnet before it counts"
+    )
+    min_reports: Count = Field(
+        default=5, description="reports of a subnet before a client counts for it"
+    )
+    window_s: float = Field(
+        default=3600.0, gt=0, le=30 * 86400.0, description="how long a report counts, at most"
+    )
+    interval_s: float = Field(
+        default=60.0, ge=0.1, le=86400.0, description="between two versions of a class, at least"
+    )
+    min_change: float = Field(
+        default=0.05, gt=0, le=1, description="a version moves a subnet by at least this fraction"
+    )
+    max_step: float = Field(
+        default=1.25, gt=1, le=10, description="a version moves no subnet by more than this factor"
+    )
+    max_total: float = Field(
+        default=4.0, gt=1, le=100, description="all versions together move none by more than this"
+    )
+    max_series: int = Field(
+        default=10_000, ge=2, description="subnets of clients that are kept, over all classes"
+    )
+    max_client_series: Count = Field(
+        default=64, description="subnets that are kept of one client and class"
+    )
+    max_client_reports: Count = Field(
+        default=10_000, description="reports taken of one client and class in half a window"
+    )
+    max_streams: Count = Field(default=64, description="streams of reports open at once")
+    max_stream_reports: Count = Field(
+        default=10_000, description="reports in one stream before it is answered"
+    )
+    idle_s: float = Field(
+        default=60.0, gt=0, le=3600.0, description="silence after which a stream is answered"
+    )
+    keep_versions: Count = Field(
+        default=10, description="learned versions of a class that are kept"
+    )
+
+
 class ServerConfig(BaseModel):
     """Everything `serve` needs, validated and frozen. Port 0 takes a free one."""
 
@@ -62,6 +114,9 @@ class ServerConfig(BaseModel):
         default=None, description="torch's threads for one forward; torch's own choice if absent"
     )
     log_requests: bool = Field(default=True, description="one JSON line a request")
+    learning: LearningConfig | None = Field(
+        default=None, description="learn latency tables from what clients report; off if absent"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,9 @@ class EmbeddedStore:
     async def put(self, table: LatencyTable) -> int:
         return await self._in_thread(lambda: self._file.put(table))
 
+    async def put_over(self, table: LatencyTable, stamp: str) -> int | None:
+        return await self._in_thread(lambda: self._file.put_over(table, stamp))
+
     async def current(
         self, artifact_hash: str, known: Mapping[str, str]
     ) -> dict[str, CurrentTable]:
@@ -51,6 +54,22 @@ class EmbeddedStore:
 
     async def delete(self, artifact_hash: str, device_class: str) -> bool:
         return await self._in_thread(lambda: self._file.delete(artifact_hash, device_class))
+
+    async def prune(self, artifact_hash: str, device_class: str, versions: Collection[int]) -> None:
+        await self._in_thread(lambda: self._file.prune(artifact_hash, device_class, versions))
+
+    async def aliases(self, artifact_hash: str) -> dict[str, str]:
+        return await self._in_thread(lambda: self._file.aliases(artifact_hash))
+
+    async def set_alias(self, artifact_hash: str, alias: str, device_class: str) -> None:
+        await self._in_thread(lambda: self._file.set_alias(artifact_hash, alias, device_class))
+
+    async def share_evidence(
+        self, artifact_hash: str, device_class: str, member: str, evidence: bytes, keep_s: float
+    ) -> list[bytes]:
+        return await self._in_thread(
+            lambda: self._file.share_evidence(artifact_hash, device_class, member, evidence, keep_s)
+        )
 
     async def looks(self, artifact_hash: str) -> AsyncGenerator[None]:  # noqa: ARG002
         while True:

@@ -83,6 +83,19 @@ class QueueFull(GatewayError):
         super().__init__(f"{type(self).safe_message}; try again in {retry_after_s:.2f} s")
 
 
+class TooManyReporters(QueueFull):
+    """Too many streams of reports are open already."""
+
+    safe_message = "too many streams of reports are open"
+
+
+class NotLearning(GatewayError):
+    """This gateway takes no reports; another one will not either, so a client need not ask."""
+
+    code = "UNIMPLEMENTED"
+    safe_message = "this gateway does not learn from reports; its option --learn-latency is off"
+
+
 class Draining(GatewayError):
     """The gateway is about to end and takes no new requests."""
 

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 from gateway.calls import Call, CallObserver, open_call
 from gateway.errors import Draining, GatewayError, InvalidRequest, QueueFull
 
+LARGEST_STREAMED = 4096  # bytes of each message in a stream: those are many, and small
 _LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers are bounded
 _DEADLINE_SLACK_S = 0.02  # gRPC ends a call a little before or after its deadline
 _log = logging.getLogger("gateway.errors")
@@ -32,13 +33,15 @@ if TYPE_CHECKING:  # generic in the stubs only
     Parse = Callable[[bytes], Message]
     Method = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
     Context = grpc.aio.ServicerContext[Any, Any]
+    Request = Message | AsyncIterator[Message]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Serves the unary methods of `services` (full names), one `Call` each.
+    """Serves the methods of `services` (full names) that answer once, one `Call` each.
 
-    `largest_message` bounds a request in bytes before anything of it is parsed. Observers
-    see each call once, when it has ended. Once `draining` is set, new calls are turned away.
+    `largest_message` bounds a request in bytes before anything of it is parsed, and
+    `largest_streamed` each message of a stream. Observers see each call once, when it has ended.
+    Once `draining` is set, new calls are turned away.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         largest_message: int,
         observers: Sequence[CallObserver],
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        largest_streamed: int = LARGEST_STREAMED,
     ) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
-        self._largest_message = largest_message
+        self._largest_message, self._largest_streamed = largest_message, largest_streamed
         self._observers = observers
         self._clock = clock
         self._serving: set[asyncio.Task[Any]] = set()
@@ -76,21 +81,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not handler_call_details.method.startswith(self._prefixes):
             return handler
         method = handler_call_details.method.rpartition("/")[2]
+        parse = cast("Parse", handler.request_deserializer)
+        assert not handler.response_streaming, f"{method}: nothing here observes such a call"
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                functools.partial(self._serve_stream, cast("Method", handler.stream_unary), method),
+                functools.partial(self._parse, parse, self._largest_streamed),
+                handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
             functools.partial(self._serve, cast("Method", handler.unary_unary), method),
-            request_deserializer=functools.partial(
-                self._parse, cast("Parse", handler.request_deserializer)
-            ),
-            response_serializer=handler.response_serializer,
+            functools.partial(self._parse, parse, self._largest_message),
+            handler.response_serializer,
         )
 
-    def _parse(self, parse: Parse, raw: bytes) -> Message | InvalidRequest:
+    def _parse(self, parse: Parse, largest: int, raw: bytes) -> Message | InvalidRequest:
         """The message, or what is wrong with it: gRPC would turn an exception into INTERNAL.
 
         No frame that an exception's traceback could keep alive holds the raw bytes.
         """
-        if len(raw) > self._largest_message:
-            expected = f"at most {self._largest_message} bytes"
+        if len(raw) > largest:
+            expected = f"at most {largest} bytes"
             return InvalidRequest("request", len(raw), expected)
         try:
             return parse(raw)
@@ -98,8 +109,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             expected = "a protobuf message of this method's type"
             return InvalidRequest("request", raw[:16], expected)
 
+    async def _serve_stream(
+        self,
+        serve: Method,
+        method: str,
+        requests: AsyncIterator[Message | InvalidRequest],
+        context: Context,
+    ) -> Any:
+        return await self._serve(serve, method, _well_formed(requests), context)
+
     async def _serve(
-        self, serve: Method, method: str, request: Message | InvalidRequest, context: Context
+        self, serve: Method, method: str, request: Request | InvalidRequest, context: Context
     ) -> Any:
         call, started = open_call(method, context.peer()), self._clock()
         task = asyncio.current_task()
@@ -123,6 +143,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call.seconds = self._clock() - started
             for observe in self._observers:
                 observe(call)
+
+
+async def _well_formed(
+    requests: AsyncIterator[Message | InvalidRequest],
+) -> AsyncIterator[Message]:
+    """The messages of a stream; ends it where one is none."""
+    async for request in requests:
+        if isinstance(request, InvalidRequest):
+            raise request
+        yield request
 
 
 def _is_late(context: Context) -> bool:

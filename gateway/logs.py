@@ -44,6 +44,11 @@ def log_event(event: str, **fields: object) -> None:
     logging.getLogger("gateway").info(event, extra={"fields": fields})
 
 
+def warn(event: str, **fields: object) -> None:
+    """One line about what whoever runs the server may want to mend."""
+    logging.getLogger("gateway").warning(event, extra={"fields": fields})
+
+
 def log_call(call: Call) -> None:
     """One line about one request."""
     fields: dict[str, object] = {

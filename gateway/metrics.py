@@ -25,14 +25,15 @@ _FINE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 
-Names = Callable[[], Iterable[str]]
+Resolve = Callable[[str], str | None]
 
 
 class CallMetrics:
-    """Counts calls, each once, when it has ended. `device_classes` gives the names there are."""
+    """Counts calls, each once, when it has ended, under the device class that `resolve` says a
+    name means."""
 
-    def __init__(self, registry: CollectorRegistry, device_classes: Names) -> None:
-        self._device_classes = device_classes
+    def __init__(self, registry: CollectorRegistry, resolve: Resolve) -> None:
+        self._resolve = resolve
         by_class = ["device_class"]
         self._requests = Counter(
             "compofa_requests",
@@ -76,7 +77,7 @@ class CallMetrics:
     def _label(self, call: Call) -> str:
         if not call.device_class:
             return ""
-        return call.device_class if call.device_class in self._device_classes() else _UNKNOWN
+        return self._resolve(call.device_class) or _UNKNOWN
 
 
 class _AnswerMetrics:

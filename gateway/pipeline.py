@@ -92,6 +92,10 @@ class Pipeline:
         """The device classes there are now, by name."""
         return self._device_classes.infos()
 
+    def resolve(self, name: str) -> str | None:
+        """The device class that a name or an alias means; None where there is none."""
+        return self._device_classes.resolve(name)
+
     def select(self, constraints: Constraints, max_resolution: int | None = None) -> Selection:
         """What an idle gateway would choose. Raises `UnknownDeviceClass` or `NoSubnet`."""
         candidates = self._device_classes.candidates(constraints.device_class)
@@ -121,9 +125,9 @@ class Pipeline:
 
     def warm(self) -> None:
         """Make ready what each device class gets by default, and a worker with it."""
-        for info in self.device_classes():
+        for name in self._device_classes.names:
             with suppress(GatewayError):
-                subnet = self.select(Constraints(info.name)).subnet
+                subnet = self.select(Constraints(name)).subnet
                 self._workers.submit(self.engine.prepare, subnet).result()
 
     def close(self) -> None:

@@ -8,15 +8,17 @@ Reading takes plain commands only, so that a gateway's user needs no right to wr
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from redis import exceptions
 
+from gateway import redis_scripts as scripts
 from gateway.redis_client import RedisConnection
 from gateway.tables import (
     MAX_DOCUMENT_BYTES,
@@ -32,35 +34,6 @@ from supernet.latency import LatencyTable
 LOOK_EVERY_S = 5.0
 """For notices that were lost on the way; those that were not arrive at once."""
 
-# Each tells of the change first: a user who may not publish has then changed nothing, and
-# nobody can read before the script has ended.
-_PUT = """
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-local version
-repeat version = redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
-until redis.call('HSETNX', KEYS[3], version, ARGV[3]) == 1
-redis.call('HSET', KEYS[3], version .. '.sha256', ARGV[4])
-redis.call('HSET', KEYS[1], ARGV[2], version .. ' ' .. ARGV[4])
-return version
-"""
-_ROLLBACK = """
-local pointer = '0'
-if ARGV[3] ~= '0' then
-    local sha256 = redis.call('HGET', KEYS[2], ARGV[3] .. '.sha256')
-    if not sha256 or redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
-    pointer = ARGV[3] .. ' ' .. sha256
-elseif redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[1], ARGV[2], pointer)
-return 1
-"""
-_DELETE = """
-if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[1], ARGV[2], '0')
-return 1
-"""
 _POINTER = re.compile(rb"(?P<version>[1-9]\d{0,14}) (?P<sha256>[0-9a-f]{64})")
 _WITHDRAWN = b"0"
 _MOST_TRIES = 3
@@ -91,13 +64,10 @@ class RedisStore:
         self._client: Any = self._connection.client
 
     async def put(self, table: LatencyTable) -> int:
-        key, name = _key(table.artifact_hash), table.device_class
-        keys = (f"{key}:current", f"{key}:versions", f"{key}:table:{name}")
-        document = document_of(table)
-        sha256 = hashlib.sha256(document).hexdigest()
-        with self._errors():
-            given = (f"{key}:changed", name, document, sha256)
-            return int(await self._client.eval(_PUT, len(keys), *keys, *given))
+        return await self._put(table)
+
+    async def put_over(self, table: LatencyTable, stamp: str) -> int | None:
+        return await self._put(table, stamp) or None
 
     async def current(
         self, artifact_hash: str, known: Mapping[str, str]
@@ -126,12 +96,40 @@ class RedisStore:
         return read[device_class] if read[device_class].size else None
 
     async def rollback(self, artifact_hash: str, device_class: str, version: int) -> None:
-        if not await self._changed(_ROLLBACK, artifact_hash, device_class, version):
+        if not await self._changed(scripts.ROLLBACK, artifact_hash, device_class, version):
             there_are = await self.versions(artifact_hash, device_class)
             raise no_such_version(device_class, version, there_are)
 
     async def delete(self, artifact_hash: str, device_class: str) -> bool:
-        return await self._changed(_DELETE, artifact_hash, device_class)
+        return await self._changed(scripts.DELETE, artifact_hash, device_class)
+
+    async def prune(self, artifact_hash: str, device_class: str, versions: Collection[int]) -> None:
+        key = _key(artifact_hash)
+        keys = (f"{key}:current", f"{key}:table:{device_class}")
+        await self._run(scripts.PRUNE, keys, device_class, *versions)
+
+    async def aliases(self, artifact_hash: str) -> dict[str, str]:
+        with self._errors():
+            try:
+                found = await self._client.hgetall(f"{_key(artifact_hash)}:aliases")
+            except exceptions.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                return {}  # no reason to keep tables from being read
+        return {_text(alias): _text(device_class) for alias, device_class in found.items()}
+
+    async def set_alias(self, artifact_hash: str, alias: str, device_class: str) -> None:
+        key = _key(artifact_hash)
+        await self._run(
+            scripts.SET_ALIAS, (f"{key}:aliases",), f"{key}:changed", alias, device_class
+        )
+
+    async def share_evidence(
+        self, artifact_hash: str, device_class: str, member: str, evidence: bytes, keep_s: float
+    ) -> list[bytes]:
+        keys = (f"{_key(artifact_hash)}:evidence:{device_class}",)
+        given = (member, evidence, math.ceil(keep_s))
+        return list(await self._run(scripts.SHARE_EVIDENCE, keys, *given))
 
     async def looks(self, artifact_hash: str) -> AsyncGenerator[None]:
         with self._errors():
@@ -150,16 +148,26 @@ class RedisStore:
         with self._errors():
             await self._connection.aclose()
 
+    async def _put(self, table: LatencyTable, *stamp: str) -> int:
+        key, name = _key(table.artifact_hash), table.device_class
+        keys = (f"{key}:current", f"{key}:versions", f"{key}:table:{name}")
+        document = document_of(table)
+        sha256 = hashlib.sha256(document).hexdigest()
+        given = (f"{key}:changed", name, document, sha256, *stamp)
+        return int(await self._run(scripts.PUT, keys, *given))
+
     async def _changed(self, script: str, artifact_hash: str, name: str, *more: object) -> bool:
         key = _key(artifact_hash)
         keys = (f"{key}:current", f"{key}:table:{name}")
+        return bool(await self._run(script, keys, f"{key}:changed", name, *more))
+
+    async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:
         with self._errors():
-            channel = f"{key}:changed"
-            return bool(await self._client.eval(script, len(keys), *keys, channel, name, *more))
+            return await self._client.eval(script, len(keys), *keys, *arguments)
 
     async def _pointers(self, artifact_hash: str) -> dict[str, CurrentTable]:
         found = await self._client.hgetall(f"{_key(artifact_hash)}:current")
-        return {name.decode(errors="replace"): _pointer(said) for name, said in found.items()}
+        return {_text(name): _pointer(said) for name, said in found.items()}
 
     async def _documents(
         self, artifact_hash: str, versions: Mapping[str, int]
@@ -206,9 +214,13 @@ def _key(artifact_hash: str) -> str:
     return f"compofa:{{{artifact_hash}}}"
 
 
+def _text(said: bytes) -> str:
+    return said.decode(errors="replace")
+
+
 def _pointer(said: bytes) -> CurrentTable:
     match = _POINTER.fullmatch(said)
-    stamp = said.decode(errors="replace")
+    stamp = _text(said)
     if match is not None:
         return CurrentTable(int(match["version"]), stamp)
     if said == _WITHDRAWN:
@@ -226,7 +238,7 @@ def _with_document(pointer: CurrentTable, document: TableDocument | None) -> Cur
 
 
 def _document(version: int, size: int, text: bytes | None, sha256: bytes | None) -> TableDocument:
-    digest = None if sha256 is None else sha256.decode(errors="replace")
+    digest = None if sha256 is None else _text(sha256)
     return TableDocument(version, size, text or b"", digest)
 
 

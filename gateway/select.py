@@ -91,6 +91,11 @@ class Candidates:
             for resolution in self.resolutions
         ]
 
+    @property
+    def frontier(self) -> tuple[Candidate, ...]:
+        """Those that nothing beats in both latency and accuracy, at whatever resolution."""
+        return self._tiers[-1].frontier if self._tiers else ()
+
     def tier(self, max_resolution: int | None = None) -> Tier:
         """The candidates at or below a resolution. Raises `NoSubnet` where there is none."""
         resolutions = self.resolutions

@@ -14,15 +14,16 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from gateway import logs
+from gateway import logs, stores
 from gateway.config import ServerConfig
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
@@ -30,12 +31,15 @@ from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
 from gateway.pipeline import Pipeline, make_pipeline
 from gateway.services import native
 from gateway.services.messages import InputLimits
-from gateway.stores import table_follower
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
 from protos.compofa.v1 import gateway_pb2_grpc
 from supernet import artifact
 from supernet.manifest import Manifest
+
+if TYPE_CHECKING:  # only gateways that learn need them
+    from gateway.learning import Learning
+    from gateway.services.report_stream import ReportStreams
 
 _FLUSH_S = 1.0  # for the last answers to leave
 _POLL_S = 0.02
@@ -64,15 +68,15 @@ def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
     (a wrong password or certificate) is a mistake in its configuration. Raises `ValueError`.
     """
     fallback = config.fallback_device_class
-    follower = table_follower(config.artifact, manifest, config.store, fallback=fallback)
+    follower = stores.table_follower(config.artifact, manifest, config.store, fallback=fallback)
     try:
         asyncio.run(follower.read())
     except StoreUnavailableError as error:
-        if not follower.classes.infos():
+        if not follower.classes.names:
             raise
         follower.gone(error)
-    else:
-        follower.classes.check_fallback()
+    if fallback is not None and follower.classes.resolve(fallback) is None:
+        logs.warn("the fallback device class has no latency table yet", device_class=fallback)
     return follower
 
 
@@ -80,11 +84,15 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     add_store_gauges(registry, follower)
-    server = Server(config, pipeline, registry)
+    learning = _learning(config, pipeline, follower, registry)
+    server = Server(config, pipeline, registry, learning.streams if learning else None)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    async with _beside(follower.run()):
+    async with AsyncExitStack() as beside:
+        await beside.enter_async_context(_beside(follower.run()))
+        if learning is not None:
+            await beside.enter_async_context(_beside(learning.run()))
         await server.start()
         _announce(config.port_file, server)
         await asked.wait()
@@ -92,6 +100,18 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
         asked.clear()
         await server.drain(cut_short=asked)
     logs.log_event("stopped")
+
+
+def _learning(
+    config: ServerConfig, pipeline: Pipeline, follower: TableFollower, registry: CollectorRegistry
+) -> Learning | None:
+    """What takes reports and moves tables by them, where the configuration asks for it."""
+    if config.learning is None:
+        return None
+    from gateway.learning import Learning
+
+    manifest, open_store = pipeline.manifest, lambda: stores.open_store(config.store)
+    return Learning(config.learning, follower.classes, manifest, open_store, registry)
 
 
 @asynccontextmanager
@@ -113,19 +133,24 @@ class Server:
     """
 
     def __init__(
-        self, config: ServerConfig, pipeline: Pipeline, registry: CollectorRegistry
+        self,
+        config: ServerConfig,
+        pipeline: Pipeline,
+        registry: CollectorRegistry,
+        reports: ReportStreams | None = None,
     ) -> None:
         self._config = config
         self._pipeline = pipeline
         self._registry = registry
+        self._reports = reports
         limits = input_limits(config, pipeline.manifest)
-        metrics = CallMetrics(registry, lambda: {c.name for c in pipeline.device_classes()})
+        metrics = CallMetrics(registry, pipeline.resolve)
         add_gauges(registry, pipeline)
         observers = [metrics.observe, *([logs.log_call] if config.log_requests else [])]
         self._calls = CallInterceptor([native.SERVICE], limits.message_bytes, observers)
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
         self._health = health.aio.HealthServicer()
-        servicer = native.SubnetGateway(pipeline, limits)
+        servicer = native.SubnetGateway(pipeline, limits, reports)
         gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(servicer, self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection(_NAMES, self._grpc)
@@ -154,6 +179,8 @@ class Server:
         What is left then is turned away too. Setting `cut_short` ends the wait at once.
         """
         self._calls.draining = True
+        if self._reports is not None:
+            self._reports.end()
         await self._health.enter_graceful_shutdown()
         await self._until_idle(self._config.grace_s, cut_short)
         self._calls.give_up()

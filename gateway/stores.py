@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +16,11 @@ from gateway.device_classes import DeviceClasses
 from gateway.embedded_store import EmbeddedStore
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreError, StoreUnavailableError, TableStore
-from supernet.latency import read_bundled_tables
+from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest
 
 STORE_VARIABLE = "COMPOFA_STORE"
+CREATED_BY_VARIABLE = "COMPOFA_CREATED_BY"
 STATE_DIR_VARIABLE = "COMPOFA_STATE_DIR"
 STORE_FILE = "tables.sqlite3"
 ANSWER_WITHIN_S = 20.0
@@ -64,6 +66,20 @@ def ask(url: str | None, question: Callable[[TableStore], Awaitable[T]]) -> T:
     return asyncio.run(answer())
 
 
+def signed(table: LatencyTable) -> LatencyTable:
+    """A table that says who puts it into a store: `COMPOFA_CREATED_BY`, or the login name.
+
+    Nothing of the machine, for every client of a gateway may read it; nothing at all where the
+    variable is set and empty, or the login has no name.
+    """
+    who = os.environ.get(CREATED_BY_VARIABLE)
+    if who is None:
+        with suppress(KeyError, OSError):
+            who = getpass.getuser()
+    shown = "".join(letter for letter in who or "" if letter.isprintable())[:63]
+    return table.model_copy(update={"created_by": shown or None})
+
+
 def table_follower(
     artifact: Path, manifest: Manifest, url: str | None, *, fallback: str | None = None
 ) -> TableFollower:
@@ -80,5 +96,4 @@ def read_device_classes(
     the store at `url`: for a command, which asks once."""
     follower = table_follower(artifact, manifest, url, fallback=fallback)
     asyncio.run(follower.read())
-    follower.classes.check_fallback()
     return follower.classes

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.tables import (
-    CurrentTable,
-    StoreError,
-    StoreUnavailableError,
-    TableDocument,
-    document_of,
-    no_such_version,
-)
+from gateway.sqlite_file import SqliteFile
+from gateway.tables import CurrentTable, TableDocument, document_of, no_such_version
 from supernet.latency import LatencyTable
 
-BUSY_TIMEOUT_S = 5.0
-
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2  # 1 had no aliases and no evidence
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS device_classes (
@@ -32,11 +21,23 @@ CREATE TABLE IF NOT EXISTS device_classes (
 CREATE TABLE IF NOT EXISTS tables (
     artifact_hash TEXT NOT NULL, device_class TEXT NOT NULL, version INTEGER NOT NULL,
     document TEXT NOT NULL, PRIMARY KEY (artifact_hash, device_class, version));
+CREATE TABLE IF NOT EXISTS aliases (
+    artifact_hash TEXT NOT NULL, alias TEXT NOT NULL, device_class TEXT NOT NULL,
+    PRIMARY KEY (artifact_hash, alias));
+CREATE TABLE IF NOT EXISTS evidence (
+    artifact_hash TEXT NOT NULL, device_class TEXT NOT NULL, member TEXT NOT NULL,
+    at REAL NOT NULL, document BLOB NOT NULL,
+    PRIMARY KEY (artifact_hash, device_class, member));
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
 """
 _POINTERS = """
 SELECT device_class, current_version FROM device_classes WHERE artifact_hash = ?
+"""
+_NEXT_VERSION = """
+INSERT INTO device_classes VALUES (?, ?, 1, 1) ON CONFLICT DO UPDATE SET
+last_version = last_version + 1, current_version = last_version + 1
+RETURNING last_version
 """
 _DOCUMENT = """
 SELECT CAST(document AS BLOB) FROM tables
@@ -45,66 +46,63 @@ WHERE artifact_hash = ? AND device_class = ? AND version = ?
 _VERSIONS = """
 SELECT version FROM tables WHERE artifact_hash = ? AND device_class = ? ORDER BY version
 """
+_CLASS = "WHERE artifact_hash = ? AND device_class = ?"
 
 
 class TableFile:
     """Tables in one SQLite file, made at the first `put`. A kill loses nothing committed.
 
-    What each method does is said at `TableStore`. All of them may wait for other processes, up
-    to `BUSY_TIMEOUT_S`. Safe to use from several threads.
+    What each method does is said at `TableStore`. All of them may wait for other processes.
+    Safe to use from several threads.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._file = SqliteFile(path, _SCHEMA, _SCHEMA_VERSION)
+        self.close = self._file.close
 
     def put(self, table: LatencyTable) -> int:
-        key, document = (table.artifact_hash, table.device_class), document_of(table)
-        with self._writing() as db:
-            db.execute(
-                "INSERT INTO device_classes VALUES (?, ?, 1, 1) ON CONFLICT DO UPDATE SET "
-                "last_version = last_version + 1, current_version = last_version + 1",
-                key,
-            )
-            (version,) = db.execute(
-                "SELECT last_version FROM device_classes "
-                "WHERE artifact_hash = ? AND device_class = ?",
-                key,
-            ).fetchone()
-            db.execute("INSERT INTO tables VALUES (?, ?, ?, ?)", (*key, version, document.decode()))
-        return int(version)
+        document = document_of(table)
+        with self._file.writing() as db:
+            return _put(db, table, document)
+
+    def put_over(self, table: LatencyTable, stamp: str) -> int | None:
+        document = document_of(table)
+        with self._file.writing() as db:
+            key = (table.artifact_hash, table.device_class)
+            row = db.execute(f"SELECT current_version FROM device_classes {_CLASS}", key).fetchone()
+            if stamp != ("" if row is None else self._stamp(row[0])):
+                return None
+            return _put(db, table, document)
 
     def current(self, artifact_hash: str, known: Mapping[str, str]) -> dict[str, CurrentTable]:
         found = {}
-        with self._reading() as db:
+        with self._file.reading() as db:
             if db is None:
                 return {}
             for device_class, version in db.execute(_POINTERS, (artifact_hash,)).fetchall():
-                stamp, document = f"{self._file} {version}", None
+                stamp, document = self._stamp(version), None
                 if version is not None and known.get(device_class) != stamp:
                     document = _document(db, artifact_hash, device_class, version)
                 found[device_class] = CurrentTable(version or 0, stamp, document)
         return found
 
     def versions(self, artifact_hash: str, device_class: str) -> list[int]:
-        with self._reading() as db:
+        with self._file.reading() as db:
             rows = db.execute(_VERSIONS, (artifact_hash, device_class)).fetchall() if db else []
         return [version for (version,) in rows]
 
     def document(self, artifact_hash: str, device_class: str, version: int) -> TableDocument | None:
-        with self._reading() as db:
+        with self._file.reading() as db:
             return _document(db, artifact_hash, device_class, version) if db else None
 
     def rollback(self, artifact_hash: str, device_class: str, version: int) -> None:
         versions = self.versions(artifact_hash, device_class)
         if not versions or version not in (0, *versions):
             raise no_such_version(device_class, version, versions)
-        with self._writing() as db:
+        with self._file.writing() as db:
             db.execute(
-                "UPDATE device_classes SET current_version = ? "
-                "WHERE artifact_hash = ? AND device_class = ?",
+                f"UPDATE device_classes SET current_version = ? {_CLASS}",
                 (version or None, artifact_hash, device_class),
             )
 
@@ -112,71 +110,54 @@ class TableFile:
         if not self.versions(artifact_hash, device_class):
             return False
         key = (artifact_hash, device_class)
-        where = "WHERE artifact_hash = ? AND device_class = ?"
-        with self._writing() as db:  # last_version stays, so that no number is given twice
-            db.execute(f"DELETE FROM tables {where}", key)
-            db.execute(f"UPDATE device_classes SET current_version = NULL {where}", key)
+        with self._file.writing() as db:  # last_version stays, so that no number is given twice
+            db.execute(f"DELETE FROM tables {_CLASS}", key)
+            db.execute(f"UPDATE device_classes SET current_version = NULL {_CLASS}", key)
         return True
 
-    def close(self) -> None:
-        """Give the file back. The store may be used again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = self._file = None
+    def prune(self, artifact_hash: str, device_class: str, versions: Collection[int]) -> None:
+        key = (artifact_hash, device_class)
+        spare = f"(SELECT current_version FROM device_classes {_CLASS})"
+        with self._file.writing() as db:
+            db.executemany(
+                f"DELETE FROM tables {_CLASS} AND version = ? AND version IS NOT {spare}",
+                [(*key, version, *key) for version in versions],
+            )
 
-    def __del__(self) -> None:
-        self.close()
+    def aliases(self, artifact_hash: str) -> dict[str, str]:
+        with self._file.reading() as db:
+            if db is None or not _has_aliases(db):
+                return {}
+            found = db.execute(
+                "SELECT alias, device_class FROM aliases WHERE artifact_hash = ?", (artifact_hash,)
+            )
+            return dict(found.fetchall())
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """One moment's state for all that is read within, or None where there is no file."""
-        with self._using() as db:
-            if db is not None:
-                db.execute("BEGIN")
-            try:
-                yield db
-            finally:
-                if db is not None and db.in_transaction:  # SQLite ends some by itself
-                    db.execute("ROLLBACK")
+    def set_alias(self, artifact_hash: str, alias: str, device_class: str) -> None:
+        with self._file.writing() as db:
+            row = (artifact_hash, alias, device_class)
+            db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", row)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is kept or nothing."""
-        with self._using(create=True) as db:
-            assert db is not None
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+    def share_evidence(
+        self, artifact_hash: str, device_class: str, member: str, evidence: bytes, keep_s: float
+    ) -> list[bytes]:
+        key, now = (artifact_hash, device_class), time.time()
+        with self._file.writing() as db:
+            row = (*key, member, now, evidence)
+            db.execute("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM evidence WHERE abs(? - at) > ?", (now, keep_s))
+            found = db.execute(f"SELECT document FROM evidence {_CLASS}", key).fetchall()
+        return [document for (document,) in found]
 
-    @contextmanager
-    def _using(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:
-        """The connection to the file that is there now, or None where there is no file."""
-        with self._lock:
-            try:
-                self._follow_file(create=create)
-                yield self._connection
-            except sqlite3.Error as error:
-                self.close()
-                kind = StoreUnavailableError if _is_busy(error) else StoreError
-                raise kind(f"table store {self.path}: {error}") from None
-            except OSError as error:
-                raise StoreError(f"table store {self.path}: {error.strerror}") from None
+    def _stamp(self, version: int | None) -> str:
+        return f"{self._file.identity} {version}"
 
-    def _follow_file(self, *, create: bool) -> None:
-        """(Re)connect where the file appeared or was replaced, let go where it is gone."""
-        there = _identity(self.path)
-        if self._connection is not None and there != self._file:
-            self.close()
-        if self._connection is None and (there or create):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = _connect(self.path)
-            self._file = _identity(self.path)
+
+def _put(db: sqlite3.Connection, table: LatencyTable, document: bytes) -> int:
+    key = (table.artifact_hash, table.device_class)
+    ((version,),) = db.execute(_NEXT_VERSION, key).fetchall()
+    db.execute("INSERT INTO tables VALUES (?, ?, ?, ?)", (*key, version, document.decode()))
+    return int(version)
 
 
 def _document(
@@ -186,53 +167,6 @@ def _document(
     return None if row is None else TableDocument(version, len(row[0] or b""), row[0] or b"")
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without details
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Even a reader writes beside the file. Where it may not, nobody else here can either.
-    frozen = path.exists() and not os.access(path.parent, os.W_OK)
-    name = f"{path.absolute().as_uri()}?immutable=1" if frozen else path.absolute().as_uri()
-    db = sqlite3.connect(
-        name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        _prepare(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    (schema,) = db.execute("PRAGMA user_version").fetchone()
-    if schema not in (0, _SCHEMA_VERSION):
-        raise sqlite3.DatabaseError(f"schema {schema}: this version reads {_SCHEMA_VERSION}")
-    if schema == 0:
-        _when_free(lambda: db.execute("PRAGMA journal_mode = wal"))
-        db.executescript(_SCHEMA)
-    db.execute("PRAGMA synchronous = full")
-
-
-def _when_free(change: Callable[[], object]) -> None:
-    """SQLite does not wait by itself where two processes change the journal of a new file."""
-    until = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            change()
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+def _has_aliases(db: sqlite3.Connection) -> bool:
+    """Whether the file is not an older one that may only be read."""
+    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'aliases'").fetchone())

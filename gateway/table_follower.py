@@ -16,6 +16,7 @@ from contextlib import aclosing, suppress
 from gateway.device_classes import DeviceClasses
 from gateway.table_check import RefusedTableError, read_document
 from gateway.tables import CurrentTable, StoredTable, StoreError, TableDocument, TableStore
+from supernet.latency import is_device_class
 from supernet.manifest import Manifest
 
 READ_ALL_EVERY_S = 30.0
@@ -48,6 +49,7 @@ class TableFollower:
         self.lost: frozenset[str] = frozenset()
         self._manifest, self._open_store, self._clock = manifest, open_store, clock
         self._kept: dict[str, StoredTable] = {}
+        self._aliases: dict[str, str] = {}
         self._stamps: dict[str, str] = {}
         self._seen: dict[str, TableDocument] = {}
         self._read_all_at = self._started_at = clock()
@@ -95,7 +97,9 @@ class TableFollower:
                 await self._look(store, self.classes.replace_warm)
 
     async def _look(
-        self, store: TableStore, replace: Callable[[Mapping[str, StoredTable]], None]
+        self,
+        store: TableStore,
+        replace: Callable[[Mapping[str, StoredTable], Mapping[str, str]], None],
     ) -> None:
         """Read what the store says has changed, or everything where that is due, and serve by
         what is good of it."""
@@ -103,11 +107,15 @@ class TableFollower:
         known = {} if everything else self._stamps
         found = await store.current(self._manifest.artifact_hash, known)
         look = _Look(self._kept, self.refused, self._seen, found)
+        # Those that the store no longer knows stay, as tables do: what was taken back is empty.
+        aliases = self._aliases | _well_formed(await store.aliases(self._manifest.artifact_hash))
         for name, document in look.unread.items():
             await self._judge(store, look, name, document)
-        if look.kept != self._kept:
-            await asyncio.to_thread(replace, look.kept)
-        self._say(store, look)
+        if look.kept != self._kept or aliases != self._aliases:
+            meant = {alias: name for alias, name in aliases.items() if name}
+            await asyncio.to_thread(replace, look.kept, meant)
+        self._say(store, look, aliases)
+        self._aliases = aliases
         self._kept, self.refused, self._seen = look.kept, look.refused, look.seen
         self.lost = look.lost
         self._stamps = {name: now.stamp for name, now in found.items()}
@@ -147,7 +155,7 @@ class TableFollower:
                     return await asyncio.to_thread(read_document, name, document, self._manifest)
         return None
 
-    def _say(self, store: TableStore, look: _Look) -> None:
+    def _say(self, store: TableStore, look: _Look, aliases: Mapping[str, str]) -> None:
         """The log's lines on what has changed since the last look."""
         newly_lost = sorted(look.lost - self.lost)
         if newly_lost:
@@ -167,6 +175,19 @@ class TableFollower:
             if now != self._kept.get(name):
                 fields = {"device_class": name, "version": now.version if now else 0}
                 log.info("latency table", extra={"fields": fields})
+        for alias in sorted(aliases):
+            if aliases[alias] != self._aliases.get(alias, ""):
+                fields = {"alias": alias, "device_class": aliases[alias]}
+                log.info("device class alias", extra={"fields": fields})
+
+
+def _well_formed(aliases: Mapping[str, str]) -> dict[str, str]:
+    """Those of a store that may be: a damaged one has anything."""
+    return {
+        alias: name
+        for alias, name in aliases.items()
+        if is_device_class(alias) and (not name or is_device_class(name))
+    }
 
 
 class _Look:

@@ -6,12 +6,12 @@ pointer says which one is current. Tables that travel with an artifact are no st
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from supernet.latency import LatencyTable
+from supernet.latency import Kind, LatencyTable
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024  # a hundred times the largest table there should be
 
@@ -61,7 +61,12 @@ class CurrentTable:
 
 @dataclass(frozen=True, slots=True)
 class DeviceClassInfo:
-    """One device class in short: what a caller may want to know before asking."""
+    """One device class in short: what a caller may want to know before asking.
+
+    `kind`, `source`, `created` and `created_by` are its table's, and say where it comes from.
+    `subnets` counts the table's entries, `frontier` those among them that no other beats in both
+    latency and accuracy. `aliases` are other names that mean the class.
+    """
 
     name: str
     default_budget_ms: float | None
@@ -70,9 +75,15 @@ class DeviceClassInfo:
     version: int
     created: datetime
     subnets: int
+    kind: Kind
+    created_by: str | None
+    frontier: int
+    aliases: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, stored: StoredTable) -> DeviceClassInfo:
+    def of(
+        cls, stored: StoredTable, frontier: int, aliases: tuple[str, ...] = ()
+    ) -> DeviceClassInfo:
         table = stored.table
         return cls(
             name=table.device_class,
@@ -82,6 +93,10 @@ class DeviceClassInfo:
             version=stored.version,
             created=table.created,
             subnets=len(table.latency_ms),
+            kind=table.kind,
+            created_by=table.created_by,
+            frontier=frontier,
+            aliases=aliases,
         )
 
 
@@ -99,6 +114,11 @@ class TableStore(Protocol):
 
     async def put(self, table: LatencyTable) -> int:
         """Keep a table as the next version of its class and make it current; its version."""
+        ...
+
+    async def put_over(self, table: LatencyTable, stamp: str) -> int | None:
+        """`put`, unless something else has become current: `stamp` is what `current` said of the
+        class, and empty where the store did not know it. None where nothing was kept."""
         ...
 
     async def current(
@@ -128,6 +148,27 @@ class TableStore(Protocol):
     async def delete(self, artifact_hash: str, device_class: str) -> bool:
         """Forget every version of a device class; whether there was any. Numbers that were
         given are not given again."""
+        ...
+
+    async def prune(self, artifact_hash: str, device_class: str, versions: Collection[int]) -> None:
+        """Forget these versions of a device class, but never the current one."""
+        ...
+
+    async def aliases(self, artifact_hash: str) -> dict[str, str]:
+        """Other names of device classes, and the class that each means; an empty one where the
+        alias was taken back."""
+        ...
+
+    async def set_alias(self, artifact_hash: str, alias: str, device_class: str) -> None:
+        """Let a name mean a device class; nothing again where that is empty."""
+        ...
+
+    async def share_evidence(
+        self, artifact_hash: str, device_class: str, member: str, evidence: bytes, keep_s: float
+    ) -> list[bytes]:
+        """Leave what one gateway, `member`, has learnt of a device class where the others find
+        it, in place of what it left before; everybody's of the last `keep_s` seconds, its own
+        included. Tells nobody."""
         ...
 
     def looks(self, artifact_hash: str) -> AsyncGenerator[None]:

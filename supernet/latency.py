@@ -21,9 +21,14 @@ Kind = Literal["measured", "imported", "transferred", "learned", "derived"]
 from what clients report; `derived`: worked out in any other way."""
 
 
+def is_device_class(name: str) -> bool:
+    """Whether `name` could name a device class."""
+    return re.fullmatch(_DEVICE_CLASS, name) is not None
+
+
 def check_device_class(name: str) -> None:
     """Raise `ValueError` where `name` cannot name a device class."""
-    if re.fullmatch(_DEVICE_CLASS, name) is None:
+    if not is_device_class(name):
         raise ValueError(
             f"device class {name!r}: expected letters, digits, '.', '_' or '-', at most 63"
         )
@@ -46,8 +51,8 @@ Blocks = dict[Annotated[int, Field(ge=1)], Annotated[dict[str, BlockTime], Field
 class LatencyTable(BaseModel):
     """Exact latencies of one device class for one artifact.
 
-    `latency_ms` maps a subnet id to the median, `p95_ms` to the 95th percentile where it was
-    measured. `kind` is how the numbers came about and `source` says it in words, so that a
+    `latency_ms` maps a subnet id to the median, `p95_ms` and `std_ms` to the 95th percentile and
+    the standard deviation where the subnet itself was measured. `kind` is how the numbers came about and `source` says it in words, so that a
     derived table is never taken for a measured one; `conditions` holds what they depend on
     (threads, engine), `created_by` who put the table into a store. `blocks` holds what the
     latencies are sums of, where that is known; the latency of a subnet that is not listed
@@ -63,6 +68,7 @@ class LatencyTable(BaseModel):
     measured: bool
     latency_ms: dict[str, Milliseconds] = Field(min_length=1)
     p95_ms: dict[str, Milliseconds] = Field(default_factory=dict)
+    std_ms: dict[str, BlockMilliseconds] = Field(default_factory=dict)
     blocks: Blocks = Field(default_factory=dict)
     default_budget_ms: Milliseconds | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
@@ -72,7 +78,7 @@ class LatencyTable(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _kind_where_none_is_said(cls, document: Any) -> Any:
-        """Who writes a table need not: a measured one says so, and others' sources begin with it."""
+        """Who writes a table need not say it: `measured` does, or the first word of `source`."""
         if not isinstance(document, dict) or "kind" in document:
             return document
         words = re.findall(r"\w+", str(document.get("source", ""))[:40])
@@ -90,6 +96,7 @@ class LatencyTable(BaseModel):
             measured=False,
             latency_ms={subnet: ms * factor for subnet, ms in self.latency_ms.items()},
             p95_ms={subnet: ms * factor for subnet, ms in self.p95_ms.items()},
+            std_ms={subnet: ms * factor for subnet, ms in self.std_ms.items()},
             default_budget_ms=default_budget_ms,
             conditions=self.conditions,
             created=self.created,

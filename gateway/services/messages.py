@@ -104,6 +104,10 @@ def device_class_message(info: DeviceClassInfo) -> gateway_pb2.DeviceClass:
         table_version=info.version,
         created=info.created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         subnets=info.subnets,
+        kind=info.kind,
+        created_by=info.created_by or "",
+        frontier_subnets=info.frontier,
+        aliases=info.aliases,
     )
 
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gateway.calls import current_call
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, NotLearning
 from gateway.services import messages
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from gateway.pipeline import Pipeline
+    from gateway.services.report_stream import ReportStreams
 
 SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SubnetGateway"].full_name
 
@@ -20,9 +23,15 @@ SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SubnetGateway"].full_name
 class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
     """The project's own protocol. Errors rise as `GatewayError`; an interceptor maps them."""
 
-    def __init__(self, pipeline: Pipeline, limits: messages.InputLimits) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        limits: messages.InputLimits,
+        reports: ReportStreams | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._limits = limits
+        self._reports = reports
 
     async def Infer(  # noqa: N802
         self,
@@ -60,3 +69,14 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
         return gateway_pb2.ListDeviceClassesResponse(
             device_classes=map(messages.device_class_message, classes)
         )
+
+    async def ReportLatency(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[gateway_pb2.ReportLatencyRequest],
+        context: grpc.aio.ServicerContext[
+            gateway_pb2.ReportLatencyRequest, gateway_pb2.ReportLatencyResponse
+        ],
+    ) -> gateway_pb2.ReportLatencyResponse:
+        if self._reports is None:
+            raise NotLearning
+        return await self._reports.take(request_iterator, context.peer())

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -91,9 +92,15 @@ def test_a_selection_is_spelled_out() -> None:
 @pytest.mark.parametrize("default_budget_ms", [None, 5.0])
 def test_a_device_class_says_when_its_table_was_made(default_budget_ms: float | None) -> None:
     created = datetime(2026, 1, 1, 2, 0, tzinfo=timezone(timedelta(hours=2)))
-    info = DeviceClassInfo("a", default_budget_ms, True, "measured", 3, created, 9)
+    info = DeviceClassInfo(
+        "a", default_budget_ms, True, "measured", 3, created, 9, "measured", "me", 4, ("b", "c")
+    )
     message = messages.device_class_message(info)
     assert message.created == "2026-01-01T00:00:00Z"
     assert created == datetime.fromisoformat(message.created).astimezone(UTC)
     assert message.HasField("default_budget_ms") == (default_budget_ms is not None)
     assert (message.table_version, message.subnets, message.measured) == (3, 9, True)
+    assert (message.kind, message.created_by, message.frontier_subnets) == ("measured", "me", 4)
+    assert list(message.aliases) == ["b", "c"]
+    unsigned = messages.device_class_message(replace(info, created_by=None))
+    assert unsigned.created_by == ""

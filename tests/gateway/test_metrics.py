@@ -12,7 +12,7 @@ from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
-ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", version=3, created=CREATED, subnets=9)
+ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", 3, CREATED, 9, "measured", None, 4)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> CallMetrics:
-    return CallMetrics(registry, lambda: {"alpha", "beta"})
+    return CallMetrics(registry, {"alpha": "alpha", "beta": "beta", "a": "alpha"}.get)
 
 
 def answered(rows: int = 1, *, degraded: bool = False) -> Call:
@@ -47,6 +47,15 @@ def test_an_answer_is_counted_under_its_class_and_subnet(
     assert value("compofa_compute_seconds_sum", alpha) == pytest.approx(0.008)
     assert value("compofa_predicted_to_measured_latency_ratio_sum", alpha) == pytest.approx(0.5)
     assert value("compofa_degraded_total", alpha) == 0
+
+
+def test_a_call_by_an_alias_counts_for_the_class_it_means(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for name in ("a", "alpha"):
+        metrics.observe(Call("Infer", "peer", name))
+    labels = {"device_class": "alpha", "code": "OK", "method": "Infer"}
+    assert registry.get_sample_value("compofa_requests_total", labels) == 2
 
 
 def test_a_prediction_for_one_image_is_not_held_against_a_batch(

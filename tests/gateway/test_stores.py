@@ -7,8 +7,16 @@ import pytest
 
 from gateway import stores
 from gateway.embedded_store import EmbeddedStore
-from gateway.stores import STATE_DIR_VARIABLE, STORE_VARIABLE, default_path, open_store
+from gateway.stores import (
+    CREATED_BY_VARIABLE,
+    STATE_DIR_VARIABLE,
+    STORE_VARIABLE,
+    default_path,
+    open_store,
+    signed,
+)
 from gateway.tables import StoreUnavailableError, TableStore
+from supernet.latency import LatencyTable
 
 
 def test_the_default_store_lies_in_the_state_folder(
@@ -41,6 +49,21 @@ def test_a_question_is_not_waited_for_without_end(
     monkeypatch.setattr(stores, "ANSWER_WITHIN_S", 0.05)
     with pytest.raises(StoreUnavailableError, match=r"a.sqlite3: no answer within 0.05 s"):
         stores.ask(f"sqlite://{tmp_path}/a.sqlite3", never)
+
+
+def test_a_table_says_who_put_it_there_and_nothing_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tables: tuple[LatencyTable, LatencyTable]
+) -> None:
+    monkeypatch.delenv(CREATED_BY_VARIABLE, raising=False)
+    monkeypatch.setenv("LOGNAME", "maria")
+    assert signed(tables[0]).created_by == "maria"
+    monkeypatch.setenv(CREATED_BY_VARIABLE, "release\npipeline " + 99 * "x")
+    who = signed(tables[0]).created_by
+    assert who is not None
+    assert who.startswith("releasepipeline xxx")
+    assert LatencyTable.model_validate_json(signed(tables[0]).model_dump_json()).created_by == who
+    monkeypatch.setenv(CREATED_BY_VARIABLE, "")
+    assert signed(tables[0]).created_by is None
 
 
 def test_a_store_by_its_url(tmp_path: Path) -> None:

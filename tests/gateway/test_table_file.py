@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,8 +101,58 @@ def test_a_file_of_another_schema_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(StoreError, match="schema 7: this version reads 1"):
+    with pytest.raises(StoreError, match="schema 7: this version reads 2"):
         TableFile(path).put(table())
+
+
+SCHEMA_1 = """
+CREATE TABLE device_classes (
+    artifact_hash TEXT NOT NULL, device_class TEXT NOT NULL,
+    last_version INTEGER NOT NULL, current_version INTEGER,
+    PRIMARY KEY (artifact_hash, device_class));
+CREATE TABLE tables (
+    artifact_hash TEXT NOT NULL, device_class TEXT NOT NULL, version INTEGER NOT NULL,
+    document TEXT NOT NULL, PRIMARY KEY (artifact_hash, device_class, version));
+PRAGMA user_version = 1;
+"""
+
+
+def write_schema_1(path: Path) -> None:
+    """A file as the first version made it, without what tables say since."""
+    path.parent.mkdir(parents=True)
+    document = json.loads(table(ms=3.0).model_dump_json(exclude={"kind", "created_by"}))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = wal")
+        db.executescript(SCHEMA_1)
+        db.execute("INSERT INTO device_classes VALUES (?, 'phone', 4, 4)", (HASH,))
+        row = (HASH, json.dumps(document))
+        db.execute("INSERT INTO tables VALUES (?, 'phone', 4, ?)", row)
+        db.commit()
+
+
+def test_a_file_of_the_first_schema_is_read_and_gets_what_it_lacks(path: Path) -> None:
+    write_schema_1(path)
+    old = TableFile(path)
+    assert current_ms(old) == {"phone": (4, 3.0)}
+    assert old.aliases(HASH) == {}
+    old.set_alias(HASH, "pixel", "phone")
+    assert old.put(table(ms=5.0)) == 5
+    assert old.share_evidence(HASH, "phone", "me", b"x", 60) == [b"x"]
+    again = TableFile(path)
+    assert current_ms(again) == {"phone": (5, 5.0)}
+    assert again.aliases(HASH) == {"pixel": "phone"}
+
+
+def test_a_file_of_the_first_schema_that_may_only_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_schema_1(path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for anyone but root in such a folder
+    old = TableFile(path)
+    assert current_ms(old) == {"phone": (4, 3.0)}
+    assert old.aliases(HASH) == {}
+    with pytest.raises(StoreError, match="attempt to write a readonly database"):
+        old.put(table())
 
 
 def test_a_folder_is_not_a_store(tmp_path: Path) -> None:
@@ -133,7 +186,7 @@ from supernet.latency import LatencyTable
 store = TableFile(Path(sys.argv[1]))
 table = LatencyTable.model_validate_json(sys.argv[2])
 store.put(table)
-with store._writing() as db:
+with store._file.writing() as db:
     db.execute("DELETE FROM tables")
     os.kill(os.getpid(), 9)
 """

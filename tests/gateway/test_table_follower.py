@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway import table_file
+from gateway import sqlite_file
 from gateway.embedded_store import EmbeddedStore
 from gateway.errors import UnknownDeviceClass
 from gateway.redis_store import RedisStore
@@ -65,6 +65,36 @@ async def test_every_change_is_served_by_within_a_second(
             ("phone", 1), ("phone", 2), ("alpha", 1), ("phone", 1), ("alpha", 0), ("phone", 0)
         )
     ]  # fmt: skip
+
+
+async def test_aliases_are_followed_and_survive_an_emptied_store(
+    follower: TableFollower, store: RedisStore, redis_server: RedisServer, alpha: LatencyTable
+) -> None:
+    artifact_hash, classes = alpha.artifact_hash, follower.classes
+    await store.set_alias(artifact_hash, "first", "alpha")
+    async with following(follower):
+        assert classes.resolve("first") == "alpha"
+        await store.set_alias(artifact_hash, "pixel", "phone")
+        await store.put(phone(alpha, 1))
+        await until(lambda: classes.resolve("pixel") == "phone", PUSHED_WITHIN_S)
+        redis_server.ask("FLUSHALL")
+        await store.set_alias(artifact_hash, "first", "")
+        await until(lambda: classes.resolve("first") is None, PUSHED_WITHIN_S)
+        assert classes.resolve("pixel") == "phone"
+        assert classes.aliases == {"pixel": "phone"}
+
+
+async def test_damaged_aliases_are_in_nobody_s_way(
+    follower: TableFollower, store: RedisStore, redis_server: RedisServer, alpha: LatencyTable,
+    key: str,
+) -> None:  # fmt: skip
+    redis_server.ask("HSET", f"{key}:aliases", "x" * 999, "alpha", b"\xff", "alpha", "ok", "alpha")
+    async with following(follower):
+        assert follower.classes.aliases == {"ok": "alpha"}
+        redis_server.ask("SET", f"{key}:aliases", "mine")
+        await store.put(phone(alpha, 1))
+        await until(lambda: versions(follower) == {"alpha": 0, "phone": 1}, PUSHED_WITHIN_S)
+        assert follower.classes.aliases == {"ok": "alpha"}
 
 
 async def test_a_look_that_finds_nothing_new_reads_no_table(
@@ -194,7 +224,7 @@ async def test_a_gateway_begins_without_its_store(
 async def test_another_process_s_lock_on_the_file_holds_up_no_event_loop(
     tmp_path: Path, manifest: Manifest, alpha: LatencyTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_file, "BUSY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_S", 0.3)
     path = tmp_path / "tables.sqlite3"
     file = TableFile(path)
     file.put(phone(alpha, 1))

@@ -63,6 +63,7 @@ class Model:
     last: dict[str, int] = field(default_factory=dict)
     kept: dict[str, dict[int, float]] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, ms: float) -> int:
         self.last[name] = self.now[name] = self.last.get(name, 0) + 1
@@ -82,6 +83,8 @@ steps = st.lists(
         st.tuples(st.just("put"), names, st.integers(1, 9)),
         st.tuples(st.just("rollback"), names, st.integers(0, 4)),
         st.tuples(st.just("delete"), names, st.just(0)),
+        st.tuples(st.just("prune"), names, st.integers(0, 4)),
+        st.tuples(st.just("alias"), names, st.integers(0, 2)),
     ),
     max_size=12,
 )
@@ -104,6 +107,13 @@ async def test_a_store_does_what_its_model_does(
                 there_was_one = bool(model.kept.pop(name, None))
                 assert await writer.delete(artifact_hash, name) == there_was_one
                 model.now |= {name: 0} if there_was_one else {}
+            elif step == "prune":
+                await writer.prune(artifact_hash, name, [number, number + 1])
+                for version in {number, number + 1} - {model.now.get(name)}:
+                    model.kept.get(name, {}).pop(version, None)
+            elif step == "alias":
+                model.aliases[f"my-{name}"] = ("", "phone", "watch")[number]
+                await writer.set_alias(artifact_hash, f"my-{name}", model.aliases[f"my-{name}"])
             elif model.may_roll_back(name, number):
                 await writer.rollback(artifact_hash, name, number)
                 model.now[name] = number
@@ -114,6 +124,7 @@ async def test_a_store_does_what_its_model_does(
             found = await reader.current(artifact_hash, {})
             assert {n: now.version for n, now in found.items()} == model.now
             assert await reader.versions(artifact_hash, name) == sorted(model.kept.get(name, {}))
+            assert await reader.aliases(artifact_hash) == model.aliases
 
 
 async def test_what_is_known_is_not_read_again(open_store: Open) -> None:
@@ -152,6 +163,52 @@ async def test_puts_at_once_from_several_clients_get_a_version_each(open_store: 
         await store.aclose()
 
 
+async def test_a_put_over_something_else_changes_nothing(open_store: Open) -> None:
+    async def stamp() -> str:
+        found = (await store.current(HASH, {})).get("phone")
+        return found.stamp if found else ""
+
+    async with aclosing(open_store()) as store, aclosing(open_store()) as other:
+        assert await store.put_over(table(ms=1.0), "something") is None
+        assert await store.current(HASH, {}) == {}
+        assert await store.put_over(table(ms=1.0), await stamp()) == 1
+        for change in (
+            lambda: other.put(table(ms=2.0)),
+            lambda: other.rollback(HASH, "phone", 1),
+            lambda: other.rollback(HASH, "phone", 0),
+            lambda: other.put(table(ms=2.0)),
+            lambda: other.delete(HASH, "phone"),
+        ):
+            before = await stamp()
+            await change()
+            there_are = await store.versions(HASH, "phone")
+            assert await store.put_over(table(ms=9.0), before) is None
+            assert await store.versions(HASH, "phone") == there_are
+        assert await store.put_over(table(ms=3.0), await stamp()) == 4
+        assert await current_ms(other) == {"phone": (4, 3.0)}
+
+
+async def test_of_puts_over_the_same_table_one_is_kept(open_store: Open) -> None:
+    stores = [open_store() for _ in range(4)]
+    await stores[0].put(table())
+    stamp = (await stores[0].current(HASH, {}))["phone"].stamp
+    given = await asyncio.gather(*(s.put_over(table(ms=2.0), stamp) for s in stores))
+    assert sorted(given, key=bool) == [None, None, None, 2]
+    for store in stores:
+        await store.aclose()
+
+
+async def test_evidence_is_shared_for_a_while(open_store: Open) -> None:
+    async with aclosing(open_store()) as one, aclosing(open_store()) as other:
+        assert await one.share_evidence(HASH, "phone", "one", b"a\nb", 60) == [b"a\nb"]
+        assert await one.share_evidence(HASH, "watch", "one", b"c", 60) == [b"c"]
+        assert sorted(await other.share_evidence(HASH, "phone", "two", b"d", 60)) == [b"a\nb", b"d"]
+        assert sorted(await one.share_evidence(HASH, "phone", "one", b"e", 60)) == [b"d", b"e"]
+        await asyncio.sleep(2.1)  # Redis keeps whole seconds
+        assert await other.share_evidence(HASH, "phone", "two", b"f", 1) == [b"f"]
+        assert await one.current(HASH, {}) == {}
+
+
 async def test_who_follows_is_told_of_each_change(open_store: Open) -> None:
     writer, reader = open_store(), open_store()
     async with aclosing(writer), aclosing(reader), aclosing(reader.looks(HASH)) as looks:
@@ -160,6 +217,7 @@ async def test_who_follows_is_told_of_each_change(open_store: Open) -> None:
             (lambda: writer.put(table(ms=1.0)), {"phone": (1, 1.0)}),
             (lambda: writer.put(table(ms=2.0)), {"phone": (2, 2.0)}),
             (lambda: writer.rollback(HASH, "phone", 1), {"phone": (1, 1.0)}),
+            (lambda: writer.set_alias(HASH, "my-phone", "phone"), {"phone": (1, 1.0)}),
             (lambda: writer.delete(HASH, "phone"), {}),
         ):
             await change()
@@ -180,8 +238,9 @@ async def test_a_table_too_large_to_be_read_again_is_not_kept(
 
 def test_a_class_in_short(tables: tuple[LatencyTable, LatencyTable]) -> None:
     _, beta = tables
-    info = DeviceClassInfo.of(StoredTable(3, beta))
+    info = DeviceClassInfo.of(StoredTable(3, beta), 7, ("b",))
     assert (info.name, info.version, info.subnets, info.measured) == ("beta", 3, 18, False)
     assert info.source == "not measured: alpha times 4"
     assert info.default_budget_ms == beta.default_budget_ms
     assert info.created == beta.created
+    assert (info.kind, info.created_by, info.frontier, info.aliases) == ("derived", None, 7, ("b",))

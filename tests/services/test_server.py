@@ -115,6 +115,7 @@ def test_reflection_describes_the_service(client: Client) -> None:
         "Infer",
         "SelectSubnet",
         "ListDeviceClasses",
+        "ReportLatency",
     ]
 
 

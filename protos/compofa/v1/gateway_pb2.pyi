@@ -352,6 +352,10 @@ class DeviceClass(_message.Message):
     TABLE_VERSION_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     SUBNETS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    FRONTIER_SUBNETS_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What requests call it."""
     default_budget_ms: _builtins.float
@@ -368,6 +372,18 @@ class DeviceClass(_message.Message):
     """When the table was made: RFC 3339, in UTC."""
     subnets: _builtins.int
     """How many subnets the table covers."""
+    kind: _builtins.str
+    """How the table came about: "measured", "imported", "transferred" (from another class and a few
+    measurements), "learned" (from ReportLatency) or "derived". There may be more.
+    """
+    created_by: _builtins.str
+    """Who put the table into the gateway's store; empty where that is not known."""
+    frontier_subnets: _builtins.int
+    """How many of the subnets no other beats in both latency and accuracy."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names that requests may call the class."""
+
     def __init__(
         self,
         *,
@@ -378,13 +394,124 @@ class DeviceClass(_message.Message):
         table_version: _builtins.int = ...,
         created: _builtins.str = ...,
         subnets: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        created_by: _builtins.str = ...,
+        frontier_subnets: _builtins.int = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_budget_ms", b"_default_budget_ms", "default_budget_ms", b"default_budget_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_budget_ms", b"_default_budget_ms", "created", b"created", "default_budget_ms", b"default_budget_ms", "measured", b"measured", "name", b"name", "source", b"source", "subnets", b"subnets", "table_version", b"table_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_budget_ms", b"_default_budget_ms", "aliases", b"aliases", "created", b"created", "created_by", b"created_by", "default_budget_ms", b"default_budget_ms", "frontier_subnets", b"frontier_subnets", "kind", b"kind", "measured", b"measured", "name", b"name", "source", b"source", "subnets", b"subnets", "table_version", b"table_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_budget_ms: _TypeAlias = _typing.Literal["default_budget_ms"]  # noqa: Y015
     _WhichOneofArgType__default_budget_ms: _TypeAlias = _typing.Literal["_default_budget_ms", b"_default_budget_ms"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_budget_ms) -> _WhichOneofReturnType__default_budget_ms | None: ...
 
 Global___DeviceClass: _TypeAlias = DeviceClass  # noqa: Y015
+
+@_typing.final
+class ReportLatencyRequest(_message.Message):
+    """One latency, measured on a client's device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_CLASS_FIELD_NUMBER: _builtins.int
+    SUBNET_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    ARTIFACT_HASH_FIELD_NUMBER: _builtins.int
+    device_class: _builtins.str
+    """Class of the device, or an alias of it; required."""
+    subnet: _builtins.str
+    """Id of the subnet that ran, for instance "d2-3-4-2-3@192"; required."""
+    latency_ms: _builtins.float
+    """How long it took for one image, in milliseconds; required."""
+    client: _builtins.str
+    """Name of the client, at most 128 bytes, the same in all its reports. The gateway may be told
+    to tell clients apart by it, and otherwise does so by their addresses.
+    """
+    artifact_hash: _builtins.str
+    """Hash of the artifact that the subnet is from, as an export's metadata has it. Where it is
+    given, reports on another artifact than the gateway's are refused.
+    """
+    def __init__(
+        self,
+        *,
+        device_class: _builtins.str = ...,
+        subnet: _builtins.str = ...,
+        latency_ms: _builtins.float = ...,
+        client: _builtins.str = ...,
+        artifact_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_hash", b"artifact_hash", "client", b"client", "device_class", b"device_class", "latency_ms", b"latency_ms", "subnet", b"subnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportLatencyRequest: _TypeAlias = ReportLatencyRequest  # noqa: Y015
+
+@_typing.final
+class ReportLatencyResponse(_message.Message):
+    """What became of the reports of one stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAKEN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    taken: _builtins.int
+    """How many were taken."""
+    refused: _builtins.int
+    """How many were refused."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedReports]:
+        """Why, one for each reason."""
+
+    def __init__(
+        self,
+        *,
+        taken: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        reasons: _abc.Iterable[Global___RefusedReports] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "refused", b"refused", "taken", b"taken"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportLatencyResponse: _TypeAlias = ReportLatencyResponse  # noqa: Y015
+
+@_typing.final
+class RefusedReports(_message.Message):
+    """Reports refused for the same reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """"artifact", "client", "device_class", "latency", "subnet": that field of the reports is
+    wrong. "rate": more than a client may send. "full": the gateway keeps no more subnets of this
+    client, or no more at all. There may be more.
+    """
+    reports: _builtins.int
+    """How many were refused for it."""
+    message: _builtins.str
+    """What was wrong with the first of them."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        reports: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedReports: _TypeAlias = RefusedReports  # noqa: Y015

@@ -50,6 +50,11 @@ class SubnetGatewayStub:
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesRequest.SerializeToString,
                 response_deserializer=compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesResponse.FromString,
                 _registered_method=True)
+        self.ReportLatency = channel.stream_unary(
+                '/compofa.v1.SubnetGateway/ReportLatency',
+                request_serializer=compofa_dot_v1_dot_gateway__pb2.ReportLatencyRequest.SerializeToString,
+                response_deserializer=compofa_dot_v1_dot_gateway__pb2.ReportLatencyResponse.FromString,
+                _registered_method=True)
 
 
 class SubnetGatewayServicer:
@@ -77,6 +82,18 @@ class SubnetGatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportLatency(self, request_iterator, context):
+        """Takes latencies that were measured on clients' devices; latency tables follow what enough
+        clients report. One message a measurement. The answer comes when the client ends the stream,
+        or earlier: after some thousands of reports, after a while without any, or when the gateway
+        drains. What was sent after that is not counted; open another stream for it.
+
+        UNIMPLEMENTED where the gateway does not learn, which is the default: do not report to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubnetGatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +111,11 @@ def add_SubnetGatewayServicer_to_server(servicer, server):
                     servicer.ListDeviceClasses,
                     request_deserializer=compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesRequest.FromString,
                     response_serializer=compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesResponse.SerializeToString,
+            ),
+            'ReportLatency': grpc.stream_unary_rpc_method_handler(
+                    servicer.ReportLatency,
+                    request_deserializer=compofa_dot_v1_dot_gateway__pb2.ReportLatencyRequest.FromString,
+                    response_serializer=compofa_dot_v1_dot_gateway__pb2.ReportLatencyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +200,33 @@ class SubnetGateway:
             '/compofa.v1.SubnetGateway/ListDeviceClasses',
             compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesRequest.SerializeToString,
             compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportLatency(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/compofa.v1.SubnetGateway/ReportLatency',
+            compofa_dot_v1_dot_gateway__pb2.ReportLatencyRequest.SerializeToString,
+            compofa_dot_v1_dot_gateway__pb2.ReportLatencyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,14 @@ class SubnetGatewayStub:
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
     ListDeviceClasses: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]
     """Lists the device classes that the gateway has latency tables for."""
+    ReportLatency: _grpc.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]
+    """Takes latencies that were measured on clients' devices; latency tables follow what enough
+    clients report. One message a measurement. The answer comes when the client ends the stream,
+    or earlier: after some thousands of reports, after a while without any, or when the gateway
+    drains. What was sent after that is not counted; open another stream for it.
+
+    UNIMPLEMENTED where the gateway does not learn, which is the default: do not report to it.
+    """
 
 @_typing.type_check_only
 class SubnetGatewayAsyncStub(SubnetGatewayStub):
@@ -59,6 +67,14 @@ class SubnetGatewayAsyncStub(SubnetGatewayStub):
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
     ListDeviceClasses: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]  # type: ignore[assignment]
     """Lists the device classes that the gateway has latency tables for."""
+    ReportLatency: _aio.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]  # type: ignore[assignment]
+    """Takes latencies that were measured on clients' devices; latency tables follow what enough
+    clients report. One message a measurement. The answer comes when the client ends the stream,
+    or earlier: after some thousands of reports, after a while without any, or when the gateway
+    drains. What was sent after that is not counted; open another stream for it.
+
+    UNIMPLEMENTED where the gateway does not learn, which is the default: do not report to it.
+    """
 
 class SubnetGatewayServicer(metaclass=_abc_1.ABCMeta):
     """Serves the subnets of one supernet, each request with the subnet that its constraints select."""
@@ -86,5 +102,19 @@ class SubnetGatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListDeviceClassesResponse, _abc.Awaitable[_gateway_pb2.ListDeviceClassesResponse]]:
         """Lists the device classes that the gateway has latency tables for."""
+
+    @_abc_1.abstractmethod
+    def ReportLatency(
+        self,
+        request_iterator: _MaybeAsyncIterator[_gateway_pb2.ReportLatencyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ReportLatencyResponse, _abc.Awaitable[_gateway_pb2.ReportLatencyResponse]]:
+        """Takes latencies that were measured on clients' devices; latency tables follow what enough
+        clients report. One message a measurement. The answer comes when the client ends the stream,
+        or earlier: after some thousands of reports, after a while without any, or when the gateway
+        drains. What was sent after that is not counted; open another stream for it.
+
+        UNIMPLEMENTED where the gateway does not learn, which is the default: do not report to it.
+        """
 
 def add_SubnetGatewayServicer_to_server(servicer: SubnetGatewayServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
