@@ -52,11 +52,11 @@ class LatencyTable(BaseModel):
     """Exact latencies of one device class for one artifact.
 
     `latency_ms` maps a subnet id to the median, `p95_ms` and `std_ms` to the 95th percentile and
-    the standard deviation where the subnet itself was measured. `kind` is how the numbers came about and `source` says it in words, so that a
-    derived table is never taken for a measured one; `conditions` holds what they depend on
-    (threads, engine), `created_by` who put the table into a store. `blocks` holds what the
-    latencies are sums of, where that is known; the latency of a subnet that is not listed
-    follows from it.
+    the standard deviation where the subnet itself was measured. `kind` is how the numbers came
+    about and `source` says it in words, so that a derived table is never taken for a measured
+    one; `conditions` holds what they depend on (threads, engine), `created_by` who put the table
+    into a store. `blocks` holds what the latencies are sums of, where that is known; the latency
+    of a subnet that is not listed follows from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
