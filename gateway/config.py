@@ -57,7 +57,7 @@ class LearningConfig(BaseModel):
     max_client_reports: Count = Field(
         default=10_000, description="reports taken of one client and class in half a window"
     )
-    max_streams: Count = Field(default=64, description="streams of reports open at once")
+    max_streams: Count = Field(default=256, description="streams of reports open at once")
     max_stream_reports: Count = Field(
         default=10_000, description="reports in one stream before it is answered"
     )

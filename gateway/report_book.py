@@ -53,7 +53,7 @@ class _Half:
 class ReportBook:
     """Takes reports, and says what they come to.
 
-    `clients` and `series` may be read from any thread.
+    `names`, `clients` and `series` may be read from any thread: each copies names at one go.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ReportBook:
     @property
     def names(self) -> set[str]:
         """The device classes there are reports of."""
-        return {name for half in self._halves for name in half.classes}
+        return set().union(*(half.classes for half in self._halves))
 
     @property
     def series(self) -> int:
@@ -80,10 +80,7 @@ class ReportBook:
 
     def clients(self, device_class: str) -> int:
         """How many clients have reported of a device class, within the window."""
-        found: set[str] = set()
-        for half in self._halves:
-            found |= half.classes.get(device_class, {}).keys()
-        return len(found)
+        return len(set().union(*(half.classes.get(device_class, {}) for half in self._halves)))
 
     def resolve(self, device_class: str) -> str | None:
         """The device class that reports of this name are about; None where there is none."""

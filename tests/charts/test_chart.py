@@ -97,7 +97,8 @@ def test_what_is_not_given_keeps_the_gateway_s_default(chart: helm_python.Chart)
 
 def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
     options = {"graceS": 7.5, "fallbackDeviceClass": "phone a", "maxBatch": 4, "maxPending": 9,
-               "workers": 2, "threads": 3, "maxResidentMib": 64}  # fmt: skip
+               "workers": 2, "threads": 3, "maxResidentMib": 64, "learnLatency": True,
+               "learnTrustClientNames": True}  # fmt: skip
     ports = {"grpc": 6000, "metrics": 6001}
     container = container_of(render(chart, CLAIM | {"gateway": options, "ports": ports}))
     assert served(container) == ServerConfig(
@@ -105,6 +106,7 @@ def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
         fallback_device_class="phone a", max_batch=4, max_pending=9, workers=2, threads=3,
     )  # fmt: skip
     assert "--max-resident-mib=64" in container["args"]
+    assert container["args"][-2:] == ["--learn-latency", "--learn-trust-client-names"]
 
 
 def test_probes_ask_the_health_service(chart: helm_python.Chart) -> None:

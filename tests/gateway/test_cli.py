@@ -67,6 +67,11 @@ def test_artifacts_that_cannot_be_read(cli: Cli, artifact_folder: Path, tmp_path
 def test_serve_with_options_that_make_no_sense(cli: Cli, artifact_folder: Path) -> None:
     assert "port: " in failed(cli("serve", artifact_folder, "--port", "70000"))
     assert "workers: " in failed(cli("serve", artifact_folder, "--workers", "0"))
+    learn = ("serve", artifact_folder, "--learn-latency")
+    assert "learning.min_clients: " in failed(cli(*learn, "--learn-min-clients", "2"))
+    assert "learning.max_step: " in failed(cli(*learn, "--learn-max-step", "soon"))
+    alone = failed(cli("serve", artifact_folder, "--learn-max-step", "2"))
+    assert alone == "compofa: --learn-max-step: has no meaning without --learn-latency\n"
 
 
 def test_a_table_goes_in_and_out_and_back(cli: Cli, artifact_folder: Path, tmp_path: Path) -> None:

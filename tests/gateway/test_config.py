@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.config import MIB, ServerConfig
+from gateway.config import MIB, LearningConfig, ServerConfig
 
 
 def test_defaults_listen_on_this_machine_only() -> None:
@@ -25,11 +25,21 @@ def test_defaults_listen_on_this_machine_only() -> None:
         ("max_batch", 0),
         ("host", ""),
         ("colour", "red"),
+        ("learning", {"min_clients": 2}),
+        ("learning", {"max_step": 1.0}),
+        ("learning", {"max_total": float("inf")}),
+        ("learning", {"interval_s": 0.0}),
+        ("learning", {"colour": "red"}),
     ],
 )
 def test_a_bad_value_is_rejected_by_name(field: str, value: object) -> None:
     with pytest.raises(ValidationError, match=field):
         ServerConfig.model_validate({"artifact": "net", field: value})
+
+
+def test_nothing_is_learned_unless_asked_for() -> None:
+    assert ServerConfig(artifact=Path("net")).learning is None
+    assert not LearningConfig().trust_client_names
 
 
 def test_the_two_ports_differ_unless_free_ones_are_taken() -> None:

@@ -77,5 +77,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .threads }}
 - --threads={{ int . }}
 {{- end }}
+{{- if .learnLatency }}
+- --learn-latency
+{{- if .learnTrustClientNames }}
+- --learn-trust-client-names
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
