@@ -101,7 +101,7 @@ def _distance(one: float, other: float) -> float:
 def _document(
     base: StoredTable, current: StoredTable, after: dict[str, float], counted: list[Estimate]
 ) -> LatencyTable:
-    """Percentiles move along with their medians; blocks are left out, for they no longer add up."""
+    """Without percentiles, deviations and blocks: those were measured, and no longer hold."""
     table = current.table
     reports, clients = sum(e.reports for e in counted), len({e.client for e in counted})
     found = {
@@ -117,11 +117,6 @@ def _document(
         source=f"learned from {reports} reports of {clients} clients over version {base.version}",
         measured=False,
         latency_ms=after,
-        p95_ms={
-            subnet: ms * after[subnet] / table.latency_ms[subnet]
-            for subnet, ms in table.p95_ms.items()
-            if subnet in after
-        },
         default_budget_ms=table.default_budget_ms,
         conditions=base.table.conditions | found,
     )

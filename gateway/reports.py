@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
@@ -39,6 +40,7 @@ class RefusedReportError(ValueError):
         super().__init__(message)
 
 
+@lru_cache(maxsize=1024)  # all reports of a stream have the same, as a rule
 def client_key(peer: str, name: str, *, trust_names: bool, salt: str) -> str:
     """Who counts as one client: 16 hexadecimal digits that do not show what they stand for.
 

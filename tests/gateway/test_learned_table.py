@@ -87,7 +87,7 @@ def test_a_learned_table_says_what_it_stands_on() -> None:
         "reported_subnets": "2",
     }  # fmt: skip
     assert (table.device_class, table.default_budget_ms) == ("phone", 5.0)
-    assert table.p95_ms == pytest.approx({"d4-4@16": 12.0})
+    assert table.p95_ms == {}
     assert base_version(StoredTable(7, table)) == 3
 
 

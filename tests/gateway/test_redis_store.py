@@ -49,6 +49,13 @@ async def works(store: TableStore) -> None:
         assert (await store.current(HASH, {}))["phone"].version == first
         assert await store.versions(HASH, "phone") == [first, first + 1]
         assert await store.delete(HASH, "watch")
+        stamp = (await store.current(HASH, {}))["phone"].stamp
+        assert await store.put_over(table(4.0), stamp) == first + 2
+        await store.prune(HASH, "phone", [first, first + 2])
+        assert await store.versions(HASH, "phone") == [first + 1, first + 2]
+        await store.set_alias(HASH, "pixel", "phone")
+        assert await store.aliases(HASH) == {"pixel": "phone"}
+        assert await store.share_evidence(HASH, "phone", "me", b"x", 60) == [b"x"]
 
 
 async def error_of(url: str) -> StoreError:
@@ -70,10 +77,16 @@ async def test_keys_and_values_are_as_documented(redis_server: RedisServer) -> N
         await store.put(table(1.0))
         await store.put(table(2.0))
         await store.rollback(HASH, "phone", 1)
+        await store.set_alias(HASH, "pixel", "phone")
+        await store.share_evidence(HASH, "phone", "me", b"x", 60)
     ask = redis_server.ask
     assert set(ask("KEYS", "*")) == {
-        f"{KEY}:{of}".encode() for of in ("current", "versions", "table:phone")
+        f"{KEY}:{of}".encode()
+        for of in ("current", "versions", "table:phone", "aliases", "evidence:phone")
     }
+    assert ask("HGETALL", f"{KEY}:aliases") == {b"pixel": b"phone"}
+    assert ask("HGET", f"{KEY}:evidence:phone", "me").split()[1] == b"x"
+    assert 0 < ask("TTL", f"{KEY}:evidence:phone") <= 60
     text = ask("HGET", f"{KEY}:table:phone", 1)
     assert json.loads(text) == json.loads(table(1.0).model_dump_json()) | {
         "created": json.loads(text)["created"]
@@ -140,17 +153,28 @@ READS = ("~compofa:*", "&compofa:*", "+hgetall", "+hstrlen", "+hmget", "+hkeys",
          "+ping")  # fmt: skip
 WRITES = ("+eval", "+publish", "+hget", "+hexists", "+exists", "+hset", "+hsetnx", "+hincrby",
           "+del")  # fmt: skip
+LEARNS = ("+hdel", "+time", "+expire")
 
 
-async def test_who_imports_needs_to_write_and_to_tell(redis_server: RedisServer) -> None:
-    redis_server.ask("ACL", "SETUSER", "writer", "reset", "on", ">secret", *READS, *WRITES)
-    url = redis_server.url.replace("//", "//writer:secret@")
-    async with aclosing(RedisStore(url)) as store:
+async def test_a_gateway_that_learns_needs_to_write_and_to_tell(redis_server: RedisServer) -> None:
+    """The rights here and below are those that docs/latency-tables.md names."""
+    rights = (*READS, *WRITES, *LEARNS)
+    redis_server.ask("ACL", "SETUSER", "learner", "reset", "on", ">secret", *rights)
+    async with aclosing(RedisStore(redis_server.url.replace("//", "//learner:secret@"))) as store:
         await works(store)
 
 
+async def test_who_imports_needs_less(redis_server: RedisServer) -> None:
+    redis_server.ask("ACL", "SETUSER", "writer", "reset", "on", ">secret", *READS, *WRITES)
+    async with aclosing(RedisStore(redis_server.url.replace("//", "//writer:secret@"))) as store:
+        for ms in (1.0, 2.0):
+            await store.put(table(ms))
+        await store.rollback(HASH, "phone", 1)
+        await store.set_alias(HASH, "pixel", "phone")
+        assert await store.delete(HASH, "phone")
+
+
 async def test_a_gateway_needs_only_to_read(redis_server: RedisServer) -> None:
-    """The rights are those that docs/latency-tables.md names."""
     redis_server.ask("ACL", "SETUSER", "gateway", "reset", "on", ">secret", *READS)
     url = redis_server.url.replace("//", "//gateway:secret@")
     async with aclosing(RedisStore(redis_server.url)) as writer:
@@ -159,6 +183,7 @@ async def test_a_gateway_needs_only_to_read(redis_server: RedisServer) -> None:
         await anext(looks)
         assert (await store.current(HASH, {}))["phone"].document is not None
         assert await store.versions(HASH, "phone") == [1]
+        assert await store.aliases(HASH) == {}
         for change in (store.put(table()), store.rollback(HASH, "phone", 1)):
             with pytest.raises(StoreError, match=r"table store redis://127.*permission"):
                 await change
