@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from supernet.commandline import Parser
@@ -45,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         module = importlib.import_module(COMMANDS[arguments[0]].module)
-        # Training knows no stores, so what it measures is handed over here.
-        more = {"deliver": _into_store} if arguments[0] == "profile" else {}
+        # Training knows no stores, so tables are handed over here.
+        stores = {"deliver": _into_store, "look_up": _from_store}
+        more = stores if arguments[0] == "profile" else {}
         status: int = module.main(arguments, **more)
         return status
     parser = build_parser()
@@ -76,6 +78,13 @@ def _into_store(table: LatencyTable) -> str:
 
     version = ask(None, lambda store: store.put(signed(table)))
     return f"device class {table.device_class!r}: version {version} is current"
+
+
+def _from_store(artifact: Path, device_class: str) -> LatencyTable:
+    """The current table of a device class of the artifact in a folder."""
+    from gateway.cli_transfer import known_table
+
+    return known_table(artifact, device_class, None)
 
 
 if __name__ == "__main__":

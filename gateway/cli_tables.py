@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway import cli
+from gateway import cli, cli_transfer
 from gateway.cli_aliases import alias, unalias
 from gateway.stores import ask, signed
 from gateway.table_check import RefusedTableError, read_document
@@ -52,6 +52,7 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         "--out", type=Path, metavar="PATH",
         help="standard output by default; a folder, new or empty, for ofa-lut",
     )  # fmt: skip
+    cli_transfer.add_action(actions)
     back.add_argument("--version", type=int, metavar="N", help="the one before by default")
     show_.add_argument("--json", action="store_true", help="print one JSON document")
     actions.choices["list"].add_argument("--json", action="store_true", help="print one JSON list")

@@ -6,7 +6,8 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -26,17 +27,22 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside `folder`, then swap: what is at `folder` is the old one or the whole new one.
-
-    `files` by name, in folders of at most one level.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    """Write `files`, by name, in folders of at most one level, as `replaced_folder` does."""
+    with replaced_folder(folder) as fresh:
         for name, data in files.items():
             path = fresh / name
             path.parent.mkdir(exist_ok=True)
             write_file(path, data)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A fresh folder beside `folder` that takes its place at the end: what is at `folder` is the
+    old one or the whole new one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield fresh
         fresh.chmod(0o755)
         put_in_place(fresh, folder)
     finally:

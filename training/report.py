@@ -25,7 +25,7 @@ LOG_STEPS = 100
 
 
 @contextmanager
-def track(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def track(description: str, total: int) -> Iterator[Callable[[float], None]]:
     """A progress bar on standard error for work that is not training; call it to advance."""
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(description, total=total)

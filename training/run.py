@@ -24,7 +24,7 @@ from training.images.data import Dataset
 from training.images.data_folder import holds_fashion_mnist, open_data_folder
 from training.images.file_source import FileLoading
 from training.processes import Processes, processes
-from training.profile import profile
+from training.profiles.profile import profile
 from training.recipe import Recipe
 from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track
@@ -218,6 +218,6 @@ def _written(
     if not profiled:
         return manifest
     with track("profile", len(description.catalog)) as advance:
-        table = profile(artifact.load(folder), REFERENCE_CLASS, num_threads=1, advance=advance)
+        table, _ = profile(artifact.load(folder), REFERENCE_CLASS, advance=advance)
     tables = reference_tables(table, description.catalog)
     return artifact.save(folder, supernet, description, tables)

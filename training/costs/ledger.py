@@ -20,7 +20,7 @@ from rich.table import Table
 from supernet.manifest import Ledger, Phase
 from supernet.version import version
 from training.costs.estimate import Estimate, readable_macs
-from training.profile import processor
+from training.profiles.portable.machine import processor
 from training.recipe import Recipe
 
 _LIBRARIES = ("numpy", "pillow", "safetensors")

@@ -1,0 +1,87 @@
+"""What a subnet gives a device to do, from shapes alone: work of several kinds, not yet time.
+
+Devices differ in what each kind costs them, so latencies of one can be told from latencies of
+another by a few measurements (see `supernet.transfer`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.architecture import Architecture
+from supernet.block_keys import unit_sizes
+from supernet.design_space import DesignSpace
+from supernet.skeleton import BlockShape, Skeleton, UnitVariant, strided
+
+
+class Workload(NamedTuple):
+    """For one image: how many nets, blocks and squeeze-and-excitation gates are started, MACs of
+    dense and of depthwise convolutions, activations that are written, and weights that are read.
+    """
+
+    nets: int = 0
+    blocks: int = 0
+    gates: int = 0
+    dense_macs: int = 0
+    depthwise_macs: int = 0
+    activations: int = 0
+    weights: int = 0
+
+
+def workload(space: DesignSpace, arch: Architecture) -> NDArray[np.float64]:
+    """The fields of a `Workload`, in order."""
+    sizes = unit_sizes(space.skeleton, arch.resolution)
+    total = _ends(space.skeleton, arch.resolution)
+    for variant, size in zip(space.variants(arch), sizes, strict=False):
+        total = total + _unit(space.skeleton, variant, size)
+    return total
+
+
+@functools.lru_cache(maxsize=1024)
+def _ends(s: Skeleton, resolution: int) -> NDArray[np.float64]:
+    """Stem, head, and that there is a net at all."""
+    first, *_, last = unit_sizes(s, resolution)
+    wide, features = s.head_channels, s.feature_channels
+    stem = _dense(s.in_channels * 9, s.stem_channels, first)
+    head = _dense(s.units[-1].out_channels, wide, last) + _dense(wide, features, 1)
+    block = _block(s.first_block, first, expands=False)
+    return _row(Workload(nets=1)) + stem + block + head + _dense(features, s.classes, 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def _unit(s: Skeleton, variant: UnitVariant, size: int) -> NDArray[np.float64]:
+    total = _row(Workload())
+    for shape in s.blocks(variant):
+        total = total + _block(shape, size)
+        size = strided(size, shape.stride)
+    return total
+
+
+def _block(shape: BlockShape, size: int, *, expands: bool = True) -> NDArray[np.float64]:
+    mid, after = shape.mid_channels, strided(size, shape.stride)
+    area, window = after * after, mid * shape.kernel**2
+    total = _row(Workload(
+        blocks=1, depthwise_macs=window * area, activations=mid * area, weights=window
+    )) + _dense(mid, shape.out_channels, after)  # fmt: skip
+    if expands:
+        total = total + _dense(shape.in_channels, mid, size)
+    if shape.se:
+        weights = 2 * mid * shape.se_channels
+        total = total + _row(
+            Workload(gates=1, dense_macs=weights, activations=mid * area, weights=weights)
+        )
+    return total
+
+
+def _dense(inputs: int, outputs: int, size: int) -> NDArray[np.float64]:
+    """A convolution that mixes channels, `size` x `size` after it."""
+    area, weights = size * size, inputs * outputs
+    return _row(Workload(dense_macs=weights * area, activations=outputs * area, weights=weights))
+
+
+def _row(work: Workload) -> NDArray[np.float64]:
+    return np.array(work, np.float64)
