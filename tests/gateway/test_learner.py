@@ -263,21 +263,23 @@ async def test_a_store_that_is_away_is_said_once(
 async def test_a_mistake_of_ours_does_not_end_the_learning(fleet: Fleet, caplog: Any) -> None:
     gateway = fleet.gateway(interval_s=0.1)
     gateway.report(1.2)
-    look, broken = gateway.learner.look, [True]
+    look, begun, looked = gateway.learner.look, asyncio.Event(), asyncio.Event()
 
     async def sometimes() -> None:
-        if broken.pop() if broken else False:
+        if not begun.is_set():
+            begun.set()
             raise ZeroDivisionError
         await look()
+        looked.set()
 
     gateway.learner.look = sometimes  # type: ignore[method-assign]
     task = asyncio.create_task(gateway.learner.run())
     async with asyncio.timeout(5):
-        while not gateway.published:
-            await asyncio.sleep(0.01)
+        await looked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert gateway.published == ["alpha"]
     assert sum(r.exc_info is not None for r in caplog.records) == 1
 
 

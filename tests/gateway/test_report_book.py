@@ -278,4 +278,4 @@ def test_a_sketch_is_small_however_wide_its_reports(
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert taken / 20 < 20_000
+    assert taken / 20 < 12_000
