@@ -8,6 +8,7 @@ the others say and however often (the median's breakdown point; Huber, Robust St
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,6 +18,7 @@ from gateway.tables import StoredTable
 from supernet.latency import LatencyTable
 
 _BASE = "base_version"
+_NEIGHBOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +58,22 @@ def learned_table(
     """What is to follow `current`, which is `base` or was learned from it; None where the
     evidence is too little or moves nothing by much.
 
-    A subnet with evidence moves to what is reported. One without moves by the class's factor,
-    the median over the others: when a device grows slower all of its subnets do, and one that
+    A subnet with evidence moves to what is reported. One without moves along with those nearest
+    in latency: when a device grows slower all of its subnets do, not always alike, and one that
     stayed behind would be chosen for looking fast. Its own evidence corrects it once it is chosen.
     """
     before = current.table.latency_ms
     ratios = reported_ratios(current.table, evidence, bounds.min_clients)
     if not ratios:
         return None
-    factor = median(ratios.values())
-    after = {
-        subnet: _bounded(ms * ratios.get(subnet, factor), ms, base.table.latency_ms[subnet], bounds)
+    targets = {
+        subnet: ms * (ratios[subnet] if subnet in ratios else _ratio_near(ms, before, ratios))
         for subnet, ms in before.items()
         if subnet in base.table.latency_ms
+    }
+    after = {
+        subnet: _bounded(target, before[subnet], base.table.latency_ms[subnet], bounds)
+        for subnet, target in targets.items()
     }
     moved = max((_distance(after[s], before[s]) for s in after), default=0.0)
     if moved < math.log1p(bounds.min_change):
@@ -85,6 +90,14 @@ def _counting(
         for subnet, estimates in evidence.by_subnet().items()
         if subnet in table.latency_ms and len(estimates) >= min_clients
     }
+
+
+def _ratio_near(
+    latency_ms: float, before: Mapping[str, float], ratios: Mapping[str, float]
+) -> float:
+    """The median ratio of the reported subnets whose latencies are nearest to this one."""
+    nearest = sorted(ratios, key=lambda subnet: _distance(before[subnet], latency_ms))
+    return median(ratios[subnet] for subnet in nearest[:_NEIGHBOURS])
 
 
 def _bounded(target: float, now: float, base: float, bounds: Bounds) -> float:

@@ -76,6 +76,26 @@ def test_subnets_with_evidence_go_where_it_says() -> None:
     )
 
 
+def test_subnets_move_along_with_those_of_their_size() -> None:
+    """Small ones have stayed as they are, large ones have not."""
+    sizes = {f"d2-2@{i}": 1.5**i for i in range(20)}
+    table = TABLE.model_copy(update={"latency_ms": sizes, "p95_ms": {}})
+    base, seen = StoredTable(3, table), {0: 1.0, 2: 1.0, 4: 1.0, 15: 1.2, 17: 1.2, 19: 1.2}
+    said = Evidence(
+        base=3,
+        estimates=tuple(
+            Estimate(client, f"d2-2@{i}", sizes[f"d2-2@{i}"] * ratio, 9)
+            for i, ratio in seen.items()
+            for client in "abc"
+        ),
+    )
+    found = learned_table(base, base, said, BOUNDS)
+    assert found is not None
+    for i in range(20):
+        ratio = found.latency_ms[f"d2-2@{i}"] / sizes[f"d2-2@{i}"]
+        assert ratio == pytest.approx(1.0 if i <= 9 else 1.2)
+
+
 def test_a_learned_table_says_what_it_stands_on() -> None:
     said = evidence({"d2-2@12": [1.2] * 3, "d3-3@12": [1.2] * 4, "d4-4@12": [9.0]})
     table = learned_table(BASE, BASE, said, BOUNDS)
