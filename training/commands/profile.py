@@ -51,7 +51,7 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
         "--measurements", type=positive, default=_MEASUREMENTS, metavar="N",
         help=f"with --from-class: how many, {_MEASUREMENTS} by default",
     )  # fmt: skip
-    parser.add_argument("--runs", type=positive, default=30, help="timed runs a net")
+    parser.add_argument("--runs", type=positive, help="timed runs a net; 60 a piece, 30 a subnet")
     parser.add_argument("--default-budget-ms", type=milliseconds)
     parser.add_argument("--engine", choices=list(ENGINES), default="torch")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")

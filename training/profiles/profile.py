@@ -26,7 +26,7 @@ from training.profiles.portable.table import table_document
 if TYPE_CHECKING:
     from training.profiles.portable.timing import Advance
 
-RUNS = 30
+RUNS = {"piece": 60, "subnet": 30}
 FITTED, HELD_OUT = 6, 6
 """Whole subnets a resolution: to correct the sum of pieces by, and to check it on."""
 _DEFAULT = Setting()
@@ -38,7 +38,7 @@ def profile(
     plan: Plan | None = None,
     setting: Setting = _DEFAULT,
     *,
-    runs: int = RUNS,
+    runs: int | None = None,
     default_budget_ms: float | None = None,
     advance: Advance | None = None,
 ) -> tuple[LatencyTable, Check | None]:
@@ -55,7 +55,7 @@ def profile(
         with pinned(setting.num_threads) as cpus:
             parts = Parts(artifact.supernet, map(Architecture.parse, plan.subnets))
             engine = open_engine(parts, setting)
-            measured = measure(plan, engine.timer, runs, advance)
+            measured = measure(plan, engine.timer, runs or RUNS[plan.by], advance)
     finally:
         torch.set_num_threads(num_threads)
     conditions = {

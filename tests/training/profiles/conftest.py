@@ -11,7 +11,6 @@ from supernet.artifact import Artifact, Description
 from supernet.manifest import Preprocessing
 from tests.conftest import FoldRandomly
 from tests.supernet.block_times import small_space
-from training.profiles.portable import timing
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +27,3 @@ def cubic_folder(tmp_path_factory: pytest.TempPathFactory, fold_randomly: FoldRa
 @pytest.fixture(scope="session")
 def cubic(cubic_folder: Path) -> Artifact:
     return artifact.load(cubic_folder)
-
-
-@pytest.fixture
-def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if nothing else ran on this machine: for timers that say what they are told."""
-    monkeypatch.setattr(timing, "_interruptions", lambda: 0)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device-class", required=True, metavar="NAME", help="of this device")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the table, JSON")
     parser.add_argument("--threads", type=_positive, default=1)
-    parser.add_argument("--runs", type=_positive, default=30, help="timed runs a net")
+    parser.add_argument("--runs", type=_positive, default=60, help="timed runs a net")
     parser.add_argument("--provider", default=CPU, help=f"ONNX Runtime's; {CPU} by default")
     given = parser.parse_args(arguments)
     try:

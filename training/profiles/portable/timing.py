@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,12 +20,16 @@ if TYPE_CHECKING:
     """Called with the share of a net that is done."""
 
 Net = TypeVar("Net")
-VISITS = 3
-"""How often each net's turn comes: a slow minute falls on a third of its runs at most."""
+VISITS, MOST_VISITS = 5, 15
+"""How often each net's turn comes, so that a slow minute falls on few of its runs; and how often
+at most, where more than half of them were interfered with."""
 WINDOW, WINDOWS, STEADY = 5, 12, 0.05
 """Warm-up: runs to a window, most windows, and how near two medians in a row have to be."""
-FAR = 5.0
-"""Times so many standard deviations from the median are not the net's doing."""
+LEAD = 3
+"""Runs that a later turn begins with and that do not count."""
+REACH, LEAST_REACH_MS = 0.15, 0.01
+"""Interference slows runs, and hardly ever all of them. So the tenth percentile is a net's own
+doing, and what is further from it than this share, and this time, is not."""
 
 
 @dataclass(frozen=True)
@@ -55,47 +58,41 @@ class Samples:
     """The runs of one net, gathered over several visits."""
 
     def __init__(self) -> None:
-        self._clean: list[float] = []
-        self._disturbed: list[float] = []
+        self._times: list[float] = []
         self._steady: bool | None = None
 
     def visit(self, timer: Timer, runs: int) -> None:
-        """Warm up, the first time until times are steady; then run until `runs` were left alone,
-        three times as often at most. A single run finds the machine as another net left it."""
+        """Warm up, the first time until times are steady, and run. A single run is not led up to:
+        it finds the machine as another net has left it."""
         if self._steady is None:
             self._steady = _warmed_up(timer)
-        else:
-            for _ in range(min(WINDOW, runs - 1)):
+        elif runs > 1:
+            for _ in range(LEAD):
                 timer()
-        wanted = len(self._clean) + runs
-        for _ in range(3 * runs):
-            before = _interruptions()
-            ms = timer()
-            (self._clean if _interruptions() == before else self._disturbed).append(ms)
-            if len(self._clean) == wanted:
-                return
+        self._times += [timer() for _ in range(runs)]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether most runs so far were interfered with."""
+        return 2 * len(self._kept()) < len(self._times)
 
     def timing(self) -> Timing:
-        """What is left once interference is discarded.
-
-        Interference is an involuntary context switch during a run, which the system counts, and a
-        time further than `FAR` robust standard deviations (from the median absolute deviation)
-        from the median. Where interruptions are the rule they belong to the machine, and stay.
-        """
-        total = len(self._clean) + len(self._disturbed)
-        times = self._clean if 2 * len(self._clean) >= total else self._clean + self._disturbed
-        middle = statistics.median(times)
-        deviation = 1.4826 * statistics.median(abs(ms - middle) for ms in times)
-        reach = FAR * max(deviation, 0.01 * middle)  # a coarse clock may not deviate at all
-        kept = sorted(ms for ms in times if abs(ms - middle) <= reach)
+        kept = self._kept()
         return Timing(
             median_ms=statistics.median(kept),
             p95_ms=kept[math.ceil(0.95 * len(kept)) - 1],
             std_ms=statistics.pstdev(kept),
             runs=len(kept),
-            discarded=total - len(kept),
+            discarded=len(self._times) - len(kept),
             steady=bool(self._steady),
         )
+
+    def _kept(self) -> list[float]:
+        """The runs that were left alone, fastest first."""
+        in_order = sorted(self._times)
+        own = in_order[len(in_order) // 10]
+        reach = max(REACH * own, LEAST_REACH_MS)
+        return [ms for ms in in_order if abs(ms - own) <= reach]
 
 
 def take_turns(
@@ -104,18 +101,20 @@ def take_turns(
     runs: int,
     advance: Advance | None = None,
 ) -> dict[Net, Timing]:
-    """Time the nets of all groups about `runs` times each, in `VISITS` rounds."""
+    """Time the nets of all groups about `runs` times each, in `VISITS` rounds or a few more."""
     each = max(1, math.ceil(runs / VISITS))
     samples = {net: Samples() for group in groups for net in group.nets}
-    for _ in range(VISITS):
+    for turn in range(MOST_VISITS):
+        share = 1 / VISITS if turn < VISITS else 0.0
         for group in groups:
+            nets = [net for net in group.nets if turn < VISITS or samples[net].disturbed]
             make = _kept(make_timer) if group.run_by_run else make_timer
             bursts = [1] * each if group.run_by_run else [each]
             for burst in bursts:
-                for net in _interleaved(group.nets):
+                for net in _interleaved(nets):
                     samples[net].visit(make(net), burst)
                     if advance is not None:
-                        advance(1 / (VISITS * len(bursts)))
+                        advance(share / len(bursts))
     return {net: gathered.timing() for net, gathered in samples.items()}
 
 
@@ -145,19 +144,7 @@ def _warmed_up(timer: Timer) -> bool:
 
 def _interleaved(nets: Sequence[Net]) -> Iterator[Net]:
     """All of them, in steps of a stride that is coprime to their number."""
+    if not nets:
+        return iter(())
     stride = next(s for s in range(37, 38 + len(nets)) if math.gcd(s, len(nets)) == 1)
     return (nets[i * stride % len(nets)] for i in range(len(nets)))
-
-
-if sys.platform == "win32":
-
-    def _interruptions() -> int:
-        """This system does not count them."""
-        return 0
-
-else:
-    import resource
-
-    def _interruptions() -> int:
-        """How often the system has taken a CPU from this process so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
