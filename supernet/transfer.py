@@ -1,14 +1,16 @@
 """A device class's latencies from a few measured subnets and another class's table.
 
-What a subnet takes is taken for a sum of what it takes on the known device and of its work of
-several kinds, each with a weight of its own that is not negative. Least squares of relative error
-find the weights; a ridge keeps them near the known device's latencies in proportion where the
-measurements do not say otherwise, and leaving out one measurement at a time says how strong it
-should be.
+A latency is taken for a weighted sum: of what the subnet takes on the known device, altogether and
+at its resolution, and of its work of several kinds. The weights are those of a linear model with
+noise and a prior in proportion to latency (ridge regression in relative error): before anything is
+measured, devices are thought to differ by a factor, by some `WORK_SHARE` of a latency in what each
+kind of work costs, and by some `RESOLUTION_SHARE` at each resolution. The same prior says which
+subnets to measure. `benchmarks/transfer.py` compares it with others on pairs of real devices.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,9 +23,9 @@ from supernet.latency import LatencyTable
 from supernet.workload import workload
 
 FEWEST = 3
-"""Measurements: with less, proportion and one other weight could not be told apart."""
-_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_SWEEPS = 3000
+"""Measurements, of which one could be wrong and the others would show it."""
+WORK_SHARE, RESOLUTION_SHARE, NOISE_SHARE = 0.15, 0.05, 0.02
+"""Standard deviations, as shares of a latency."""
 Numbers = NDArray[np.float64]
 
 
@@ -37,8 +39,8 @@ class Transfer:
 
 
 def pick(space: DesignSpace, known_ms: Mapping[str, float], count: int) -> list[str]:
-    """The subnets to measure: one after another that which leaves least variance in what is then
-    predicted of all (I-optimal design).
+    """The subnets to measure: one after another that after which least variance is left in what
+    is predicted of all (a greedy I-optimal design).
 
     Raises `ValueError` for fewer than `FEWEST`, or more than there are.
     """
@@ -46,17 +48,17 @@ def pick(space: DesignSpace, known_ms: Mapping[str, float], count: int) -> list[
         raise ValueError(
             f"expected from {FEWEST} to {len(known_ms)} subnets to measure, got {count}"
         )
-    subnets, rows = list(known_ms), _relative(space, known_ms)
-    spread = rows.T @ rows
-    inverse = np.eye(rows.shape[1]) / 1e-3  # before any measurement, next to nothing is known
+    subnets, (costs, spread) = list(known_ms), _costs(space, known_ms)
+    rows = costs / costs[:, :1] * spread
+    moments, covariance = rows.T @ rows, np.eye(len(spread))
     chosen: list[int] = []
     for _ in range(count):
-        seen = rows @ inverse
-        gain = np.einsum("ij,jk,ik->i", seen, spread, seen) / (1 + (seen * rows).sum(1))
+        seen = rows @ covariance
+        gain = ((seen @ moments) * seen).sum(1) / (1 + (seen * rows).sum(1))
         gain[chosen] = -np.inf
         best = int(gain.argmax())
         chosen.append(best)
-        inverse = inverse - np.outer(seen[best], seen[best]) / (1 + seen[best] @ rows[best])
+        covariance -= np.outer(seen[best], seen[best]) / (1 + seen[best] @ rows[best])
     return [subnets[i] for i in chosen]
 
 
@@ -65,27 +67,29 @@ def transfer(
 ) -> Transfer:
     """Predict every subnet of `known_ms`; those that were measured keep what was measured.
 
-    Raises `ValueError` for fewer than `FEWEST` measurements, or one of a subnet not known.
+    Raises `ValueError` for fewer than `FEWEST` measurements, one that is no latency or of a
+    subnet not known, and for measurements that no device could have given.
     """
-    if len(measured_ms) < FEWEST:
-        raise ValueError(f"expected at least {FEWEST} measured subnets, got {len(measured_ms)}")
-    unknown = [subnet for subnet in measured_ms if subnet not in known_ms]
-    if unknown:
-        raise ValueError(f"subnet {unknown[0]!r}: it has no latency in the table to transfer from")
-    subnets = list(known_ms)
-    costs = _costs(space, known_ms)
+    _check(known_ms, measured_ms)
+    subnets, (costs, spread) = list(known_ms), _costs(space, known_ms)
     at = [subnets.index(subnet) for subnet in measured_ms]
     measured = np.array(list(measured_ms.values()))
-    ridge, error = _best_ridge(costs[at], measured)
-    predicted = costs @ _weights(costs[at], measured, ridge)
-    latency_ms = dict(zip(subnets, predicted.tolist(), strict=True)) | dict(measured_ms)
-    return Transfer(latency_ms, error)
+    predicted = costs @ _weights(costs[at], spread, measured)
+    worst = int(predicted.argmin())
+    if predicted[worst] <= 0:
+        raise ValueError(
+            f"the measurements fit no device: subnet {subnets[worst]} would take "
+            f"{predicted[worst]:.3g} ms; measure them again"
+        )
+    found = dict(zip(subnets, predicted.tolist(), strict=True)) | dict(measured_ms)
+    return Transfer(found, _left_out_error(costs[at], spread, measured))
 
 
 def transferred_table(
     space: DesignSpace, known: LatencyTable, measured: LatencyTable
 ) -> LatencyTable:
-    """The whole table of the device class that `measured` has a few subnets of."""
+    """The whole table of the device class that `measured` has a few subnets of. Raises
+    `ValueError` as `transfer`."""
     count = len(measured.latency_ms)
     found = transfer(space, known.latency_ms, measured.latency_ms)
     told = {
@@ -99,54 +103,52 @@ def transferred_table(
         kind="transferred",
         source=f"transferred from {known.device_class} by {count} measurements",
         measured=False,
-        latency_ms={subnet: round(ms, 6) for subnet, ms in sorted(found.latency_ms.items())},
+        latency_ms={subnet: float(f"{ms:.5g}") for subnet, ms in sorted(found.latency_ms.items())},
         default_budget_ms=measured.default_budget_ms,
         conditions=measured.conditions | told,
     )
 
 
-def _costs(space: DesignSpace, known_ms: Mapping[str, float]) -> Numbers:
-    """A row a subnet [N, K]: its latency on the known device, then its work; each kind of cost
-    about 1 on average."""
-    work = np.array([workload(space, Architecture.parse(subnet)) for subnet in known_ms])
-    costs = np.column_stack([list(known_ms.values()), work[:, work.any(0)]])
-    scaled: Numbers = costs / costs.mean(0)
-    return scaled
+def _check(known_ms: Mapping[str, float], measured_ms: Mapping[str, float]) -> None:
+    if len(measured_ms) < FEWEST:
+        raise ValueError(f"expected at least {FEWEST} measured subnets, got {len(measured_ms)}")
+    for subnet, ms in measured_ms.items():
+        if subnet not in known_ms:
+            raise ValueError(f"subnet {subnet!r}: the known device class has no latency of it")
+        if not 0 < ms < math.inf:
+            raise ValueError(f"subnet {subnet!r}: expected a positive number of ms, got {ms}")
 
 
-def _relative(space: DesignSpace, known_ms: Mapping[str, float]) -> Numbers:
-    """Costs in proportion to what a subnet takes on the known device, as errors are judged."""
-    costs = _costs(space, known_ms)
-    rows: Numbers = costs / costs[:, :1]
-    return rows
+def _costs(space: DesignSpace, known_ms: Mapping[str, float]) -> tuple[Numbers, Numbers]:
+    """What latencies are sums of [N, K], each kind of cost about 1 on average, and how far its
+    weight may be from nothing [K], in units of the noise.
+
+    First comes what a subnet takes on the known device, whose weight is free; then its work of
+    each kind; then the known latency again, once for each resolution.
+    """
+    archs = [Architecture.parse(subnet) for subnet in known_ms]
+    known = np.array(list(known_ms.values()), np.float64)[:, None]
+    work = np.array([workload(space, arch) for arch in archs])
+    work = work[:, work.any(0)]  # not every net has gates
+    at = np.array([arch.resolution for arch in archs])[:, None]
+    resolutions = np.unique(at)
+    kinds = [known, work / work.mean(0) * known.mean(), known * (at == resolutions)]
+    shares = [1e3, *[WORK_SHARE] * work.shape[1], *[RESOLUTION_SHARE] * len(resolutions)]
+    return np.hstack(kinds) / known.mean(), np.array(shares) / NOISE_SHARE
 
 
-def _weights(costs: Numbers, measured: Numbers, ridge: float) -> Numbers:
-    """Weights of the costs, none negative."""
-    rows = costs / measured[:, None] * measured.mean()
-    prior = np.full(costs.shape[1], len(measured) * ridge)
-    prior[0] = 0.0  # the known device's latencies are believed in, as far as proportion goes
-    gram = rows.T @ rows + np.diag(prior)
-    target = rows.sum(0)
-    weights = np.zeros(len(target))
-    for _ in range(_SWEEPS):
-        for k in range(len(target)):
-            weights[k] = max(0.0, weights[k] + (target[k] - gram[k] @ weights) / gram[k, k])
-    found: Numbers = weights * measured.mean()
-    return found
+def _weights(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
+    """The most likely weights, in ms."""
+    scale = measured.mean()
+    rows = costs / measured[:, None] * scale
+    weights: Numbers = np.linalg.solve(rows.T @ rows + np.diag(spread**-2), rows.sum(0)) * scale
+    return weights
 
 
-def _best_ridge(costs: Numbers, measured: Numbers) -> tuple[float, float]:
-    """The ridge that predicts each measurement best from the others, and the mean error so."""
-    errors = {ridge: _left_out_error(costs, measured, ridge) for ridge in _RIDGES}
-    best = min(errors, key=errors.__getitem__)
-    return best, errors[best]
-
-
-def _left_out_error(costs: Numbers, measured: Numbers, ridge: float) -> float:
+def _left_out_error(costs: Numbers, spread: Numbers, measured: Numbers) -> float:
     error = 0.0
     for i, actual in enumerate(measured):
         others = np.arange(len(measured)) != i
-        predicted = costs[i] @ _weights(costs[others], measured[others], ridge)
-        error += abs(predicted - actual) / actual / len(measured)
+        predicted = costs[i] @ _weights(costs[others], spread, measured[others])
+        error += abs(float(predicted) / float(actual) - 1) / len(measured)
     return error

@@ -33,7 +33,8 @@ class Workload(NamedTuple):
 
 
 def workload(space: DesignSpace, arch: Architecture) -> NDArray[np.float64]:
-    """The fields of a `Workload`, in order."""
+    """The fields of a `Workload`, in order. Raises `ValueError` where `arch` is not of `space`."""
+    space.check(arch)
     sizes = unit_sizes(space.skeleton, arch.resolution)
     total = _ends(space.skeleton, arch.resolution)
     for variant, size in zip(space.variants(arch), sizes, strict=False):
