@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_a_device_of_another_kind_is_told_from_ten_noisy_measurements(seed: int)
     noisy = device(COMPUTE, 0.02, seed + 100)
     few = {subnet: noisy[subnet] for subnet in pick(SPACE, known, 10)}
     found = transfer(SPACE, known, few)
-    by_proportion = np.mean([few[subnet] / known[subnet] for subnet in few])
+    by_proportion = float(np.mean([few[subnet] / known[subnet] for subnet in few]))
     proportional = {subnet: ms * by_proportion for subnet, ms in known.items()}
     assert np.mean(errors(found.latency_ms, other)) < 0.03
     assert np.mean(errors(proportional, other)) > 0.08
@@ -130,7 +131,11 @@ def test_too_few_or_too_many_to_pick(count: int) -> None:
 
 def test_a_table_says_that_it_was_not_measured() -> None:
     known, few = device(COMPUTE), dict(list(device(OVERHEAD).items())[::90])
-    common = {"artifact_hash": "0" * 32, "source": "measured: here", "measured": True}
+    common: dict[str, Any] = {
+        "artifact_hash": "0" * 32,
+        "source": "measured: here",
+        "measured": True,
+    }
     table = transferred_table(
         SPACE,
         LatencyTable(device_class="known", latency_ms=known, p95_ms=known, **common),
