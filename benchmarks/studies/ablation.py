@@ -3,8 +3,9 @@
     python benchmarks/studies/ablation.py [VARIANT…]
     make bench-train
 
-Trains on a third of the images for time's sake (kept under `runs/ablation`, finished variants are
-not trained again) and keeps each variant's figures for `make bench-train`, comparison `ablation`.
+Trains on a third of the images and evaluates on 2,500 of each split, for time's sake. Finished
+variants (kept under `runs/ablation`) are not trained again; each one's figures are kept for
+`make bench-train`, comparison `ablation`.
 """
 
 from __future__ import annotations
@@ -20,23 +21,34 @@ from training.run_folder import RunFolder
 
 RUNS = Path("runs/ablation")
 KEPT = Path("docs/training/runs/ablation")
-IMAGES = 18_000
+IMAGES, EVALUATION = 18_000, 2_500
+RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
 
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+FREE = {"distillation": 1.0, "distill_from": "first"}
+
+VARIANTS: dict[str, dict[str, dict[str, Any] | None]] = {
     "fast": {},
-    "not-delayed": {"grow": {"subnets": SANDWICH, "distillation": 1.0, "distill_from": "first"}},
+    # what is trained when
+    "not-delayed": {"grow": {"subnets": SANDWICH, "epochs": 2.0, **FREE}},
+    "all-resolutions": {"grow": {"resolutions": (), "epochs": 3.4}},
     "no-ramp": {"shrink": {"ramp": 0.0}},
-    "no-distillation": {"shrink": {"distillation": 0.0}, "fold": {"distillation": 0.0}},
-    "teacher-alone": {"shrink": {"label_weight": 0.0}},
-    "alpha-divergence": {"shrink": {"divergence": "alpha", "label_weight": 0.0}},
     "no-random": {"shrink": {"subnets": SANDWICH[:2]}},
     "two-random": {"shrink": {"subnets": (*SANDWICH, "random")}},
     "no-smallest": {"shrink": {"subnets": ("largest", "random", "random")}},
+    # what subnets learn from
+    "no-distillation": {"shrink": {"distillation": 0.0}, "fold": {"distillation": 0.0}},
+    "teacher-alone": {"shrink": {"label_weight": 0.0}},
+    "alpha-divergence": {"shrink": {"divergence": "alpha", "label_weight": 0.0}},
+    # the fold phase
+    "no-fold": {"fold": None},
+    "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
+    "short-fold": {"shrink": {"epochs": 3.2}, "fold": {"epochs": 0.35}},
+    # the optimizer, and what a step costs
     "average": {"shrink": {"ema": 0.999}},
-    "shared-prefix": {"shrink": {"share_prefix": True}},
-    "long-fold": {"shrink": {"epochs": 2.0}, "fold": {"epochs": 1.25}},
-    "short-fold": {"shrink": {"epochs": 3.0}, "fold": {"epochs": 0.25}},
+    "weight-decay-1e-4": {RECIPE: {"weight_decay": 1e-4}},
+    "batch-128": {RECIPE: {"batch_size": 128}},
+    "shared-prefix": {"shrink": {"share_prefix": True}, "fold": {"share_prefix": True}},
 }
 
 
@@ -55,12 +67,19 @@ def main() -> None:
 
 
 def _variant(name: str, seed: int) -> Recipe:
-    """The recipe `fast` with the variant's changes to its phases."""
-    fields = read_recipe("fast").model_dump()
-    for phase in fields["phases"]:
-        phase |= VARIANTS[name].get(phase["name"], {})
-    general = {"name": name, "seed": seed, "train_images": IMAGES, "profile": False}
-    return Recipe.model_validate(fields | general)
+    """The recipe `fast` with the variant's changes; a phase changed to None is left out."""
+    fields, changes = read_recipe("fast").model_dump(), VARIANTS[name]
+    left_out = {phase for phase, changed in changes.items() if changed is None}
+    phases = [
+        phase | (changes.get(phase["name"]) or {})
+        for phase in fields["phases"]
+        if phase["name"] not in left_out
+    ]
+    general = {
+        "name": name, "seed": seed, "train_images": IMAGES, "evaluation_images": EVALUATION,
+        "profile": False, "phases": phases,
+    }  # fmt: skip
+    return Recipe.model_validate(fields | (changes.get(RECIPE) or {}) | general)
 
 
 if __name__ == "__main__":
