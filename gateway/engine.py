@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gateway.request import Logits
 from supernet.architecture import Architecture
 from supernet.extract import extract
-from supernet.layers import channels_last
+from supernet.layers import channels_last, channels_last_images
 from supernet.model import Supernet
 
 DEFAULT_MAX_RESIDENT_BYTES = 256 * 1024 * 1024
@@ -82,7 +82,7 @@ class TorchEngine:
         module = self._resident(subnet).module
         started = self._clock()
         with torch.inference_mode():
-            y = module(x.contiguous(memory_format=torch.channels_last))
+            y = module(channels_last_images(x))
         return np.asarray(y.numpy(), np.float32), (self._clock() - started) * 1000
 
     def prepare(self, subnet: str) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from supernet.design_space import DesignSpace
-from supernet.layers import channels_last
+from supernet.layers import channels_last, channels_last_images
 from supernet.model import Supernet
 from training.costs.cost import step_macs
 
@@ -35,7 +35,7 @@ def training_rate(
     images = round(_BATCH_MACS[device.type] / step_macs(space, [arch]))
     images = max(2, min(images, 256))
     size = (images, space.skeleton.in_channels, arch.resolution, arch.resolution)
-    x = torch.zeros(size, device=device).contiguous(memory_format=torch.channels_last)
+    x = channels_last_images(torch.zeros(size, device=device))
     parameters = list(supernet.parameters())
 
     def step(_: int) -> None:

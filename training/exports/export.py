@@ -111,7 +111,9 @@ def check_images(manifest: Manifest, resolution: int) -> tuple[Tensor, str]:
         generator = torch.Generator().manual_seed(0)
         shape = (count, channels, resolution, resolution)
         pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-    return Transform(manifest.preprocessing)(pixels, resolution).contiguous(), source
+    images = Transform(manifest.preprocessing)(pixels, resolution)
+    # Channels first: exporters write how images are stored into the graph.
+    return images.clone(memory_format=torch.contiguous_format), source
 
 
 def max_difference(runtime: Runtime, subnet: nn.Module, x: Tensor) -> float:

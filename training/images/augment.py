@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from supernet.layers import channels_last_images
 from supernet.manifest import Preprocessing
 from training.images.image_file import Box
 
@@ -37,7 +38,7 @@ class Transform:
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         mean = torch.tensor(self.preprocessing.mean).view(1, -1, 1, 1)
         std = torch.tensor(self.preprocessing.std).view(1, -1, 1, 1)
-        return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+        return channels_last_images((x - mean) / std)
 
 
 def crop_and_flip(pixels: Tensor, padding: int, generator: Generator) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from supernet.layers import channels_last
+from supernet.layers import channels_last, channels_last_images
 from training.profiles.engines import Setting
 from training.profiles.parts import Parts, noise
 from training.profiles.portable.machine import processor
@@ -39,7 +39,7 @@ class TorchEngine:
     def timer(self, net: Net) -> Timer:
         chain = nn.Sequential(*self._parts.chain(net[1]))
         x = noise(self._parts.input_shape(net, self._setting.batch_size)).to(**self._where)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last_images(x)
         return _on_cuda(chain, x) if x.is_cuda else _on_cpu(chain, x)
 
 
