@@ -1,4 +1,5 @@
-"""What each idea in the recipe `fast` is worth: the recipe with one thing changed at a time.
+"""What each idea in the recipe `fast` is worth: the recipe with one thing changed at a time; and
+what the settings that it was tried with do for its rival `compofa`.
 
     python benchmarks/studies/ablation.py [VARIANT…]
     make bench-train
@@ -24,14 +25,16 @@ KEPT = Path("docs/training/runs/ablation")
 IMAGES, EVALUATION = 18_000, 2_500
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
+IN_PLACE = {"distillation": 1.0, "distill_from": "first", "share_prefix": True}
 
-FREE = {"distillation": 1.0, "distill_from": "first"}
+Changes = dict[str, dict[str, Any] | None]
+"""Fields by phase; a phase changed to None is left out."""
 
-VARIANTS: dict[str, dict[str, dict[str, Any] | None]] = {
+OF_FAST: dict[str, Changes] = {
     "fast": {},
     # what is trained when
-    "not-delayed": {"grow": {"subnets": SANDWICH, "epochs": 2.0, **FREE}},
-    "all-resolutions": {"grow": {"resolutions": (), "epochs": 3.4}},
+    "not-delayed": {"grow": {"subnets": SANDWICH, "epochs": 4.2, **IN_PLACE}},
+    "all-resolutions": {"grow": {"resolutions": (), "epochs": 3.25}},
     "no-ramp": {"shrink": {"ramp": 0.0}},
     "no-random": {"shrink": {"subnets": SANDWICH[:2]}},
     "two-random": {"shrink": {"subnets": (*SANDWICH, "random")}},
@@ -43,13 +46,25 @@ VARIANTS: dict[str, dict[str, dict[str, Any] | None]] = {
     # the fold phase
     "no-fold": {"fold": None},
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
-    "short-fold": {"shrink": {"epochs": 3.2}, "fold": {"epochs": 0.35}},
+    "short-fold": {"shrink": {"epochs": 3.55}, "fold": {"epochs": 0.35}},
     # the optimizer, and what a step costs
     "average": {"shrink": {"ema": 0.999}},
     "weight-decay-1e-4": {RECIPE: {"weight_decay": 1e-4}},
     "batch-128": {RECIPE: {"batch_size": 128}},
-    "shared-prefix": {"shrink": {"share_prefix": True}, "fold": {"share_prefix": True}},
+    "no-shared-prefix": {"shrink": {"share_prefix": False}, "fold": {"share_prefix": False}},
 }
+OF_COMPOFA: dict[str, Changes] = {
+    "compofa": {},
+    "compofa-batch-128": {RECIPE: {"batch_size": 128}},
+    "compofa-weight-decay-5e-4": {RECIPE: {"weight_decay": 5e-4}},
+    "compofa-linear": {
+        "teacher": {"decay": "linear"},
+        "compound-1": {"decay": "linear"},
+        "compound-2": {"decay": "linear"},
+    },
+}
+VARIANTS = {name: ("fast", changes) for name, changes in OF_FAST.items()}
+VARIANTS |= {name: ("compofa", changes) for name, changes in OF_COMPOFA.items()}
 
 
 def main() -> None:
@@ -67,8 +82,8 @@ def main() -> None:
 
 
 def _variant(name: str, seed: int) -> Recipe:
-    """The recipe `fast` with the variant's changes; a phase changed to None is left out."""
-    fields, changes = read_recipe("fast").model_dump(), VARIANTS[name]
+    recipe, changes = VARIANTS[name]
+    fields = read_recipe(recipe).model_dump()
     left_out = {phase for phase, changed in changes.items() if changed is None}
     phases = [
         phase | (changes.get(phase["name"]) or {})
