@@ -40,7 +40,7 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended
 
 bench: $(VENV)/.dev ## Run the benchmarks: each prints a table and writes a JSON file
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
-	  echo "$$script"; $(BIN)/python "$$script"; \
+	  echo "$$script"; PYTHONPATH=. $(BIN)/python "$$script"; \
 	done
 
 bench-search: $(VENV)/.dev ## Compare exact search with evolution on the same table
