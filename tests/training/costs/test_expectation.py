@@ -16,7 +16,7 @@ from supernet.presets import design_space
 from training.costs.cost import step_macs
 from training.costs.expectation import expected_step_macs
 from training.recipe import Phase, read_recipe, shipped_recipes
-from training.schedule import sampled_subnets
+from training.schedule import sampled_subnets, train_resolutions
 
 
 def _phase(**fields: object) -> Phase:
@@ -144,7 +144,9 @@ def test_is_what_the_schedule_of_a_shipped_recipe_comes_to(name: str) -> None:
             for step in range(200)
         ]
         error = stdev(drawn) / math.sqrt(len(drawn))
-        assert abs(fmean(drawn) - expected_step_macs(space, phase)) <= 4 * error + 1e-6
+        sizes = train_resolutions(recipe, phase, space)
+        expected = expected_step_macs(space, phase, resolutions=sizes)
+        assert abs(fmean(drawn) - expected) <= 4 * error + 1e-6
 
 
 def test_shared_draws_stay_exact_where_forms_are_countless() -> None:
