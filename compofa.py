@@ -83,8 +83,9 @@ def _into_store(table: LatencyTable) -> str:
 def _from_store(artifact: Path, device_class: str) -> LatencyTable:
     """The current table of a device class of the artifact in a folder."""
     from gateway.cli_transfer import known_table
+    from supernet.manifest import read_manifest
 
-    return known_table(artifact, device_class, None)
+    return known_table(artifact, read_manifest(artifact), device_class, None)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +33,7 @@ from supernet import shipped
 from supernet.latency import LatencyTable
 from supernet.manifest import read_manifest
 from tests.redis_server import RedisServer, wait_until
+from tests.services.asking import asking
 from tests.services.conftest import Client, GatewayProcess, running
 from training.profiles.portable.machine import processor
 
@@ -129,7 +130,7 @@ def pushed(server: RedisServer, gateways: Sequence[Gateway], ms: float) -> float
 def returned(server: RedisServer, gateways: Sequence[Gateway]) -> Row:
     """Kill the server under load and start it again, every other time without its data."""
     found: Row = {"return_s": [], "requests": 0, "failed": 0}
-    with load(gateways[0]) as codes:
+    with asking(gateways[0].predicted_ms) as codes:
         for i in range(RETURNS):
             server.kill()
             wait_until(lambda: not any(gateway.is_up() for gateway in gateways), WITHIN_S)
@@ -171,29 +172,6 @@ def last_to(
     if len(ends) < len(gateways):
         raise SystemExit(f"{len(gateways) - len(ends)} gateways were not there in {WITHIN_S} s")
     return max(ends) - began
-
-
-@contextmanager
-def load(gateway: Gateway) -> Iterator[list[grpc.StatusCode]]:
-    """Choosing subnets one after the other, from a thread; their codes."""
-    codes: list[grpc.StatusCode] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            try:
-                gateway.predicted_ms()
-                codes.append(grpc.StatusCode.OK)
-            except grpc.RpcError as error:
-                codes.append(error.code())
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield codes
-    finally:
-        stop.set()
-        thread.join()
 
 
 def selected(server: RedisServer, shared: Gateway, embedded: Gateway) -> Row:

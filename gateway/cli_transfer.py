@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 from gateway import cli
-from gateway.stores import ask, signed
+from gateway.stores import ask, read_device_classes, signed
 from gateway.table_check import check_table
 from gateway.table_formats import Target, read_json
 from supernet.commandline import Parser
 from supernet.latency import LatencyTable
-from supernet.manifest import read_manifest
+from supernet.manifest import Manifest, read_manifest
 
 _DESCRIPTION = (
     "Tells every latency of a new device class from a few that were measured on it and the table "
@@ -46,15 +46,19 @@ def transfer(arguments: argparse.Namespace) -> int:
     """Pick subnets to measure, or make a table of what was measured."""
     if arguments.measurements is not None and arguments.device_class is None:
         arguments.bad_usage("the following arguments are required: --device-class")
-    known = known_table(cli.artifact_of(arguments), arguments.source, arguments.store)
-    return _pick(arguments, known) if arguments.pick is not None else _put(arguments, known)
+    artifact = cli.artifact_of(arguments)
+    manifest = read_manifest(artifact)
+    known = known_table(artifact, manifest, arguments.source, arguments.store)
+    if arguments.pick is not None:
+        return _pick(arguments, manifest, known)
+    return _put(arguments, manifest, known)
 
 
-def known_table(artifact: Path, device_class: str, store: str | None) -> LatencyTable:
+def known_table(
+    artifact: Path, manifest: Manifest, device_class: str, store: str | None
+) -> LatencyTable:
     """The current table of a class or alias. Raises `ValueError` naming those there are."""
-    from gateway.stores import read_device_classes
-
-    classes = read_device_classes(artifact, read_manifest(artifact), store)
+    classes = read_device_classes(artifact, manifest, store)
     stored = classes.known(device_class)
     if stored is None:
         there = ", ".join(classes.names) or "none"
@@ -62,19 +66,17 @@ def known_table(artifact: Path, device_class: str, store: str | None) -> Latency
     return stored.table
 
 
-def _pick(arguments: argparse.Namespace, known: LatencyTable) -> int:
+def _pick(arguments: argparse.Namespace, manifest: Manifest, known: LatencyTable) -> int:
     from supernet.transfer import pick
 
-    manifest = read_manifest(cli.artifact_of(arguments))
     picked = pick(manifest.design_space, known.latency_ms, arguments.pick)
     print(json.dumps(picked) if arguments.json else "\n".join(picked))
     return 0
 
 
-def _put(arguments: argparse.Namespace, known: LatencyTable) -> int:
+def _put(arguments: argparse.Namespace, manifest: Manifest, known: LatencyTable) -> int:
     from supernet.transfer import transferred_table
 
-    manifest = read_manifest(cli.artifact_of(arguments))
     target = Target(manifest, arguments.device_class, arguments.default_budget_ms)
     measured = read_json(arguments.measurements, target)
     table = transferred_table(manifest.design_space, known, measured)

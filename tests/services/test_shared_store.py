@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ import pytest
 from protos.compofa.v1 import gateway_pb2
 from supernet.manifest import read_manifest
 from tests.redis_server import RedisServer, wait_until
+from tests.services.asking import asking
 
 if TYPE_CHECKING:
     from tests.services.conftest import Client, Connect, GatewayProcess, MakeTensor, Start
@@ -69,29 +68,6 @@ def all_serve(clients: list[Client], ms: float | None, since: float, within_s: f
     )
 
 
-@contextmanager
-def load(client: Client, request: gateway_pb2.InferRequest) -> Iterator[list[grpc.StatusCode]]:
-    """Requests one after the other, from a thread; their codes."""
-    codes: list[grpc.StatusCode] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            try:
-                client.stub.Infer(request, timeout=10)
-                codes.append(grpc.StatusCode.OK)
-            except grpc.RpcError as error:
-                codes.append(error.code())
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield codes
-    finally:
-        stop.set()
-        thread.join()
-
-
 def up(gateways: list[GatewayProcess]) -> Callable[[], bool]:
     return lambda: all(gateway.metric("compofa_store_up") == 1 for gateway in gateways)
 
@@ -126,13 +102,13 @@ def test_gateways_share_a_store_that_comes_and_goes(
     # No request asks the store for anything.
     before = server.calls()
     request = gateway_pb2.InferRequest(device_class="phone", tensor=tensor())
-    with load(clients[0], request) as codes:
+    with asking(lambda: clients[0].stub.Infer(request, timeout=10)) as codes:
         wait_until(lambda: len(codes) >= 100, 20)
     looks = server.calls()["hgetall"] - before["hgetall"]
     assert looks <= 2 * 2 * len(gateways), "each looks at two keys every few seconds"
 
     # Killed under load, and back without anything: the tables are kept.
-    with load(clients[0], request) as codes:
+    with asking(lambda: clients[0].stub.Infer(request, timeout=10)) as codes:
         server.kill()
         wait_until(lambda: not any(g.metric("compofa_store_up") for g in gateways), 2)
         time.sleep(0.5)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from supernet.catalog import Catalog
 from supernet.manifest import Manifest, Preprocessing
 from supernet.normalization import SubnetStatistics
 from supernet.presets import design_space
+from tests.full_disk import files_at_most
 from training import cli
 from training.exports import formats as export_formats
 from training.exports import torch_program
@@ -210,7 +209,7 @@ def test_other_nets_are_compared_on_the_same_noise_every_time(tiny: Artifact) ->
 
 def test_a_full_disk_leaves_nothing(tiny: Artifact, tmp_path: Path) -> None:
     out = tmp_path / "net.pt2"
-    with _files_at_most(10_000), pytest.raises(OSError, match="too large") as caught:
+    with files_at_most(10_000), pytest.raises(OSError, match="too large") as caught:
         export(tiny, SMALLEST, "torch", out)
     assert caught.value.filename == str(out)
     assert not list(tmp_path.iterdir())
@@ -321,14 +320,3 @@ def _check_metadata(found: dict[str, Any], manifest: Manifest) -> None:
     assert tuple(preprocessing["std"]) == manifest.preprocessing.std
     assert preprocessing["colour"] == "grayscale"
     assert "bilinear" in preprocessing["resize"]
-
-
-@contextmanager
-def _files_at_most(size_bytes: int) -> Iterator[None]:
-    """The kernel refuses what makes a file larger, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import resource
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 from gateway.table_formats import Target, read_json
 from supernet.artifact import Artifact
 from supernet.catalog import Catalog, CatalogEntry
+from tests.full_disk import files_at_most
 from training.profiles.device_folder import SCRIPT_FILE, write_device_folder
 from training.profiles.portable.onnx_nets import NETS_FILE
 from training.profiles.portable.script import main
@@ -235,20 +234,9 @@ def test_a_full_disk_leaves_the_old_table(
 ) -> None:
     out = tmp_path / "table.json"
     out.write_text("old")
-    with _files_at_most(1000):
+    with files_at_most(1000):
         status = main([str(folder), "--device-class", "b", "--out", str(out), "--runs", "1"])
     assert status == 1
     assert "File too large" in capfd.readouterr().err
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
-
-
-@contextmanager
-def _files_at_most(size_bytes: int) -> Iterator[None]:
-    """The kernel refuses what makes a file larger, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
