@@ -1,6 +1,7 @@
 """What each idea in the recipe `fast` is worth: the recipe with one thing changed at a time.
 
     python benchmarks/studies/ablation.py [VARIANT…]
+    python benchmarks/recipes.py --collect runs/fast fast-seed0 --comparison ablation
     make bench-train
 
 On all images and for as many steps as the recipe: on a third of them the net is so far from done
@@ -15,13 +16,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.costs.comparison import collect
+from kept_run import train_and_keep
+
 from training.recipe import Recipe, read_recipe
-from training.run import Setting, run
-from training.run_folder import RunFolder
 
 RUNS = Path("runs/ablation")
-KEPT = Path("docs/training/runs/ablation")
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
 IN_PLACE = {"distillation": 1.0, "distill_from": "first", "share_prefix": True}
@@ -30,7 +29,6 @@ Changes = dict[str, dict[str, Any] | None]
 """Fields by phase; a phase changed to None is left out."""
 
 VARIANTS: dict[str, Changes] = {
-    "fast": {},
     # what is trained when
     "not-delayed": {
         "grow": {"subnets": SANDWICH, "epochs": 2.5, **IN_PLACE},
@@ -60,10 +58,8 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.variants or VARIANTS:
         out = RUNS / f"{name}-{given.seed}"
-        if not RunFolder(out).artifact.exists():
-            run(_variant(name, given.seed), out, Setting(num_threads=given.threads))
         command = f"python benchmarks/studies/ablation.py {name} --seed {given.seed}"
-        collect(out, KEPT / f"{name}-seed{given.seed}", command)
+        train_and_keep(_variant(name, given.seed), out, "ablation", command, given.threads)
 
 
 def _variant(name: str, seed: int) -> Recipe:

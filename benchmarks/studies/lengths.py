@@ -4,8 +4,8 @@
     make bench-train
 
 At one length only, a recipe that costs less and reaches less can be called neither better nor
-worse. Finished runs (kept under `runs/lengths`) are not trained again; each one's figures are kept
-for `make bench-train`, comparison `lengths`.
+worse. The figures join the recipes' own runs in `make bench-train`, comparison `fashion-mnist`;
+finished runs (kept under `runs/lengths`) are not trained again.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.costs.comparison import collect
+from kept_run import train_and_keep
+
 from training.recipe import Recipe, read_recipe
-from training.run import Setting, run
-from training.run_folder import RunFolder
 
 RUNS = Path("runs/lengths")
-KEPT = Path("docs/training/runs/lengths")
-LENGTHS = (("fast", 1.0), ("fast", 1.5), ("fast", 2.0), ("compofa", 0.5), ("compofa", 1.0))
+LENGTHS = (("fast", 1.5), ("fast", 2.0), ("compofa", 0.5))
 
 
 def main() -> None:
@@ -35,17 +33,14 @@ def main() -> None:
     for name, factor in list(pairs) or LENGTHS:
         recipe = stretched(read_recipe(name), factor).model_copy(update={"seed": given.seed})
         out = RUNS / f"{recipe.name}-{given.seed}"
-        if not RunFolder(out).artifact.exists():
-            run(recipe, out, Setting(num_threads=given.threads))
         command = f"python benchmarks/studies/lengths.py {name} {factor:g} --seed {given.seed}"
-        collect(out, KEPT / f"{recipe.name}-seed{given.seed}", command)
+        train_and_keep(recipe, out, "fashion-mnist", command, given.threads)
 
 
 def stretched(recipe: Recipe, factor: float) -> Recipe:
     """The recipe with all epochs multiplied by `factor`."""
     phases = tuple(p.model_copy(update={"epochs": p.epochs * factor}) for p in recipe.phases)
-    name = recipe.name if factor == 1 else f"{recipe.name}-x{factor:g}"
-    return recipe.model_copy(update={"name": name, "phases": phases})
+    return recipe.model_copy(update={"name": f"{recipe.name}-x{factor:g}", "phases": phases})
 
 
 if __name__ == "__main__":

@@ -102,13 +102,17 @@ def test_gateways_share_a_store_that_comes_and_goes(
     # No request asks the store for anything.
     before = server.calls()
     request = gateway_pb2.InferRequest(device_class="phone", tensor=tensor())
-    with asking(lambda: clients[0].stub.Infer(request, timeout=10)) as codes:
+
+    def infer() -> object:
+        return clients[0].stub.Infer(request, timeout=10)
+
+    with asking(infer) as codes:
         wait_until(lambda: len(codes) >= 100, 20)
     looks = server.calls()["hgetall"] - before["hgetall"]
     assert looks <= 2 * 2 * len(gateways), "each looks at two keys every few seconds"
 
     # Killed under load, and back without anything: the tables are kept.
-    with asking(lambda: clients[0].stub.Infer(request, timeout=10)) as codes:
+    with asking(infer) as codes:
         server.kill()
         wait_until(lambda: not any(g.metric("compofa_store_up") for g in gateways), 2)
         time.sleep(0.5)
