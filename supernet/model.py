@@ -98,7 +98,8 @@ class Supernet(nn.Module):
         s = self.space.skeleton
         conv = self.first_conv.sliced(s.in_channels, s.stem_channels, 3)
         x = activate(norm("first_conv", conv, x), "h_swish")
-        return self.first_block(x, s.first_block, norm, "first_block")  # type: ignore[no-any-return]
+        stem: Tensor = self.first_block(x, s.first_block, norm, "first_block")
+        return stem
 
     def run_unit(self, x: Tensor, variant: UnitVariant, norm: PieceNorm) -> Tensor:
         """The active blocks of one unit."""
