@@ -123,8 +123,15 @@ class Manifest(_Frozen):
 
     @property
     def artifact_hash(self) -> str:
-        """Identifies the numbers of the net; latency tables belong to one."""
-        return f"{self.weights_sha256[:16]}{self.norm_sha256[:16]}"
+        """Identifies the numbers of a net and the subnets cut from it; latency tables belong to
+        one.
+
+        Of the design space only what is no default counts: a field that joins it later changes
+        no hash.
+        """
+        space = self.design_space.model_dump_json(exclude_defaults=True, exclude={"name"})
+        content = f"{self.weights_sha256}{self.norm_sha256}{space}"
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -90,6 +90,20 @@ def test_tables_travel_with_it_and_belong_to_it(artifact_folder: Path) -> None:
     assert {table.artifact_hash for table in tables} == {own}
 
 
+def test_the_same_numbers_cut_into_other_subnets_have_a_hash_of_their_own(
+    artifact_folder: Path,
+) -> None:
+    manifest = read_manifest(artifact_folder)
+
+    def hash_with(**changed: object) -> str:
+        space = manifest.design_space.model_copy(update=changed)
+        return manifest.model_copy(update={"design_space": space}).artifact_hash
+
+    assert hash_with(compound=False) != manifest.artifact_hash
+    assert hash_with(resolutions=(8,)) != manifest.artifact_hash
+    assert hash_with(name="another name") == manifest.artifact_hash
+
+
 def test_statistics_per_subnet_come_back(
     tmp_path: Path, folded_supernet: Supernet, description: Description
 ) -> None:
