@@ -179,7 +179,7 @@ def measure(path: Path) -> None:
             found = [float(f"{table.latency_ms[arch.id]:.4g}") for arch in archs]
             classes[named(setting)].append(found)
             print(f"{net}, {named(setting)}: {table.conditions['discarded']}", file=sys.stderr)
-    path.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def named(setting: Setting) -> str:
