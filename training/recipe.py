@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from supernet.design_space import DesignSpace
 from supernet.presets import design_space
 from supernet.validation import first_error
+from training.images.augmentation import Augmentation
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -137,6 +138,8 @@ class Recipe(_Frozen):
     """Pixels of zero padding a random crop may shift into (Fashion-MNIST)."""
     min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.08
     """Smallest part of an image's area that a random crop takes (image folders)."""
+    mirror: bool = True
+    """Mirror half of the training images; not for what has a left and a right, such as text."""
     colour_jitter: bool = False
     """Change brightness and saturation at random (image folders)."""
     unreadable_images: Literal["refuse", "skip"] = "refuse"
@@ -208,6 +211,10 @@ class Recipe(_Frozen):
         if phase not in names:
             raise ValueError(f"recipe {self.name}: phase {phase!r}: expected one of {names}")
         return self.model_copy(update={"phases": self.phases[: names.index(phase) + 1]})
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(self.crop_padding, self.min_scale, self.mirror, self.colour_jitter)
 
     @property
     def sha256(self) -> str:

@@ -168,8 +168,7 @@ def _dataset(
         raise ValueError(f"data set {setting.data}: expected Fashion-MNIST's four .gz files")
     loading = FileLoading(
         preprocessing,
-        min_scale=recipe.min_scale,
-        colour_jitter=recipe.colour_jitter,
+        recipe.augmentation,
         unreadable=recipe.unreadable_images,
         num_workers=setting.num_workers,
     )
@@ -179,7 +178,6 @@ def _dataset(
         loading,
         validation_images=recipe.validation_images,
         train_images=recipe.train_images,
-        crop_padding=recipe.crop_padding,
         labels=known,
     )
 

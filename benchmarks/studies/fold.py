@@ -126,12 +126,8 @@ def _folded(
 ) -> tuple[list[CatalogEntry], int]:
     """What the net reaches after a fold phase, and the phase's MACs."""
     recipe = _recipe(epochs, rate)
-    data = open_data_folder(
-        None,
-        FileLoading(loaded.manifest.preprocessing),
-        validation_images=recipe.validation_images,
-        crop_padding=recipe.crop_padding,
-    )
+    loading = FileLoading(loaded.manifest.preprocessing, recipe.augmentation)
+    data = open_data_folder(None, loading, validation_images=recipe.validation_images)
     start = from_artifact(loaded, recipe, None, len(data.labels))
     supernet, macs = start.supernet, 0
     supernet.space = _coupled(supernet.space)

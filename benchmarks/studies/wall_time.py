@@ -52,13 +52,8 @@ def main() -> None:
 
 def _timed(recipe: Recipe, steps: int, threads: int) -> dict[str, float]:
     """Seconds that each phase takes when it has only so many steps."""
-    loading = FileLoading(Preprocessing(mean=recipe.mean, std=recipe.std))
-    data = open_data_folder(
-        None,
-        loading,
-        validation_images=recipe.validation_images,
-        crop_padding=recipe.crop_padding,
-    )
+    loading = FileLoading(Preprocessing(mean=recipe.mean, std=recipe.std), recipe.augmentation)
+    data = open_data_folder(None, loading, validation_images=recipe.validation_images)
     start = untrained(recipe, len(data.labels)).supernet
     short = _shortened(recipe, steps, len(data.train))
     with tempfile.TemporaryDirectory() as folder:

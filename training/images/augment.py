@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from supernet.layers import channels_last_images
 from supernet.manifest import Preprocessing
+from training.images.augmentation import Augmentation
 from training.images.image_file import Box
 
 # Once-for-All's colour distortion, which CompOFA took over.
@@ -41,17 +42,18 @@ class Transform:
         return channels_last_images((x - mean) / std)
 
 
-def crop_and_flip(pixels: Tensor, padding: int, generator: Generator) -> Tensor:
-    """Each image [B, C, H, W] shifted by up to `padding` pixels and mirrored half the time."""
+def crop_and_flip(pixels: Tensor, how: Augmentation, generator: Generator) -> Tensor:
+    """Each image [B, C, H, W] shifted by up to `crop_padding` pixels and perhaps mirrored."""
     batch, _, height, width = pixels.shape
-    padded = F.pad(pixels, (padding,) * 4)
-    spans = 2 * padding + 1
+    padded = F.pad(pixels, (how.crop_padding,) * 4)
+    spans = 2 * how.crop_padding + 1
     top = torch.randint(spans, (batch, 1), generator=generator)
     left = torch.randint(spans, (batch, 1), generator=generator)
     mirrored = torch.rand(batch, 1, generator=generator) < 0.5
     rows = top + torch.arange(height)
     columns = left + torch.arange(width)
-    columns = torch.where(mirrored, columns.flip(1), columns)
+    if how.mirror:
+        columns = torch.where(mirrored, columns.flip(1), columns)
     images = torch.arange(batch)[:, None, None]
     picked = padded[images, :, rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)

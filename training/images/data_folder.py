@@ -17,15 +17,13 @@ def open_data_folder(
     *,
     validation_images: int | None = None,
     train_images: int | None = None,
-    crop_padding: int = 0,
     labels: tuple[str, ...] | None = None,
 ) -> Dataset:
     """The data set in `folder`: Fashion-MNIST's four `.gz` files or a folder of images.
 
-    None is Fashion-MNIST where it lies on this machine. `crop_padding` and `loading` augment the
-    one and the other; `labels` are those of a net that the data have to fit. `validation_images`
-    are held out where the data have no validation split, half of all where it is None.
-    Raises `ValueError`.
+    None is Fashion-MNIST where it lies on this machine. `labels` are those of a net that the data
+    have to fit. `validation_images` are held out where the data have no validation split, half of
+    all where it is None. Raises `ValueError`.
     """
     if folder is None or holds_fashion_mnist(folder):
         _check_fashion_mnist(loading, labels)
@@ -34,7 +32,7 @@ def open_data_folder(
             validation_images,
             train_images,
             transform=Transform(loading.preprocessing),
-            crop_padding=crop_padding,
+            augmentation=loading.augmentation,
         )
         return data
     if is_image_folder(folder):

@@ -18,6 +18,7 @@ import torch
 
 from supernet.durable import write_file
 from training.images.augment import Transform
+from training.images.augmentation import Augmentation
 from training.images.data import Dataset, stratified
 from training.images.memory import Images, MemorySource
 
@@ -50,14 +51,11 @@ def load_fashion_mnist(
     train_images: int | None = None,
     *,
     transform: Transform,
-    crop_padding: int = 0,
+    augmentation: Augmentation,
 ) -> Dataset:
-    """Fashion-MNIST as sources, each image 28x28 with one channel, split by `read_fashion_mnist`.
-
-    `crop_padding` is how far, in pixels, a training image is shifted at most.
-    """
+    """Fashion-MNIST as sources of 28x28 images of one channel, split by `read_fashion_mnist`."""
     train, validation, test = (
-        MemorySource(images, transform, crop_padding)
+        MemorySource(images, transform, augmentation)
         for images in read_fashion_mnist(folder, validation_images, train_images)
     )
     return Dataset(train, validation, test, LABELS, f"Fashion-MNIST, {len(train)} images")

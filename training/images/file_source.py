@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from supernet.manifest import Preprocessing
 from training.images.augment import Transform, random_box, random_colours, random_flip
+from training.images.augmentation import Augmentation
 from training.images.data import Batch, BatchPlan
 from training.images.file_list import FileList
 from training.images.image_file import ChooseBox, UnreadableImageError, read_image
@@ -40,15 +41,15 @@ class FileLoading:
 
     Training takes a random part of at least `min_scale` of the image's area, mirrored half the
     time, as published for Once-for-All and CompOFA; `colour_jitter` adds their change of
-    brightness (by up to 32/255) and saturation (by up to a half). Without a seed the image is
-    taken as `preprocessing` says. `unreadable` is what to do with a file that is no whole image:
-    'refuse' ends with an error that names it, 'skip' names it once and takes the next readable
-    one. `num_workers` processes decode; 0 decodes where batches are asked for.
+    brightness (by up to 32/255) and saturation (by up to a half); `augmentation` has these.
+    Without a seed the image is taken as `preprocessing` says. `unreadable` is what to do with a
+    file that is no whole image: 'refuse' ends with an error that names it, 'skip' names it once
+    and takes the next readable one. `num_workers` processes decode; 0 decodes where batches are
+    asked for.
     """
 
     preprocessing: Preprocessing
-    min_scale: float = 0.08
-    colour_jitter: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
     unreadable: UnreadablePolicy = "refuse"
     num_workers: int = 0
 
@@ -169,9 +170,11 @@ class _FileBatches:
             choose: ChooseBox = loading.preprocessing.box
             return read_image(path, loading.channels, resolution, choose)
         rng = python_random(seed, position)
-        choose = partial(random_box, min_scale=loading.min_scale, rng=rng)
-        image = random_flip(read_image(path, loading.channels, resolution, choose), rng)
-        return random_colours(image, rng) if loading.colour_jitter else image
+        how = loading.augmentation
+        choose = partial(random_box, min_scale=how.min_scale, rng=rng)
+        image = read_image(path, loading.channels, resolution, choose)
+        image = random_flip(image, rng) if how.mirror else image
+        return random_colours(image, rng) if how.colour_jitter else image
 
 
 def _from_workers(loader: DataLoader[_Loaded]) -> Iterator[_Loaded]:

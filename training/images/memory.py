@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from training.images.ahead import computed_ahead
 from training.images.augment import Transform, crop_and_flip
+from training.images.augmentation import Augmentation
 from training.images.data import Batch, BatchPlan
 
 
@@ -35,12 +36,12 @@ class Images:
 class MemorySource:
     """An `ImageSource` over images that are all of one size.
 
-    With a seed, images are shifted by up to `crop_padding` pixels and mirrored half the time.
+    With a seed, images are shifted and mirrored as `augmentation` says.
     """
 
     images: Images
     transform: Transform
-    crop_padding: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
     def labels(self) -> Tensor:
@@ -57,5 +58,5 @@ class MemorySource:
         pixels = part.pixels
         if plan.seed is not None:
             generator = torch.Generator().manual_seed(plan.seed)
-            pixels = crop_and_flip(pixels, self.crop_padding, generator)
+            pixels = crop_and_flip(pixels, self.augmentation, generator)
         return Batch(self.transform(pixels, plan.resolution), part.labels)

@@ -20,11 +20,12 @@ from training.images.augment import (
     random_colours,
     random_flip,
 )
+from training.images.augmentation import Augmentation
 
 
 def test_each_image_is_one_of_its_shifts_or_their_mirrors() -> None:
     pixels = torch.randint(0, 256, (40, 2, 6, 6), dtype=torch.uint8)
-    cropped = crop_and_flip(pixels, 1, torch.Generator().manual_seed(3))
+    cropped = crop_and_flip(pixels, Augmentation(crop_padding=1), torch.Generator().manual_seed(3))
     padded = F.pad(pixels, (1, 1, 1, 1))
     kinds = set()
     for i in range(40):
@@ -46,10 +47,17 @@ def test_each_image_is_one_of_its_shifts_or_their_mirrors() -> None:
 
 def test_no_padding_only_mirrors() -> None:
     pixels = torch.randint(0, 256, (20, 1, 5, 5), dtype=torch.uint8)
-    cropped = crop_and_flip(pixels, 0, torch.Generator().manual_seed(0))
+    cropped = crop_and_flip(pixels, Augmentation(), torch.Generator().manual_seed(0))
     assert all(
         torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(cropped, pixels, strict=True)
     )
+    assert not torch.equal(cropped, pixels)
+
+
+def test_nothing_is_mirrored_that_must_not_be() -> None:
+    pixels = torch.randint(0, 256, (20, 1, 5, 5), dtype=torch.uint8)
+    cropped = crop_and_flip(pixels, Augmentation(mirror=False), torch.Generator().manual_seed(0))
+    assert torch.equal(cropped, pixels)
 
 
 def test_transform_scales_normalises_and_resizes() -> None:

@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from supernet.manifest import Preprocessing
-from training.images.augment import Transform
 from training.images.data_folder import open_data_folder
 from training.images.fashion_mnist import (
     DEBIAN_FOLDER,
     LABELS,
-    load_fashion_mnist,
     read_fashion_mnist,
 )
 from training.images.file_source import FileLoading
@@ -52,7 +50,7 @@ def test_missing_and_damaged_files_are_named(copy: Path) -> None:
         read_fashion_mnist(copy, validation_images=10)
     labels.unlink()
     with pytest.raises(ValueError, match="is missing"):
-        load_fashion_mnist(copy, validation_images=10, transform=Transform(GREY))
+        read_fashion_mnist(copy, validation_images=10)
 
 
 def test_its_folder_is_recognised(copy: Path) -> None:

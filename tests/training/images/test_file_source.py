@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from supernet.manifest import Preprocessing
+from training.images.augmentation import Augmentation
 from training.images.data import Batch, BatchPlan
 from training.images.file_source import FileLoading, FileSource
 from training.images.image_file import UnreadableImageError
@@ -85,10 +86,24 @@ def test_without_a_seed_the_centre_is_taken(source: FileSource) -> None:
 def test_colour_jitter_changes_colours_only(source: FileSource) -> None:
     plan = BatchPlan(torch.arange(8), 16, seed=1)
     (plain,) = source.batches([plan])
-    (jittered,) = replace(source, loading=replace(LOADING, colour_jitter=True)).batches([plan])
+    (jittered,) = _varied(source, Augmentation(colour_jitter=True)).batches([plan])
     changed = (plain.x - jittered.x).flatten(1).abs().amax(1)
     assert (changed > 0).all()
     assert changed.max() < 2.5
+
+
+def test_nothing_is_mirrored_that_must_not_be(source: FileSource) -> None:
+    plan = BatchPlan(torch.arange(24), 16, seed=1)
+    (plain,) = _varied(source, Augmentation(mirror=False)).batches([plan])
+    (mirrored,) = source.batches([plan])
+    turned = [torch.equal(a, b.flip(2)) for a, b in zip(mirrored.x, plain.x, strict=True)]
+    same = [torch.equal(a, b) for a, b in zip(mirrored.x, plain.x, strict=True)]
+    assert 4 < sum(turned) < 20
+    assert all(a != b for a, b in zip(turned, same, strict=True))
+
+
+def _varied(source: FileSource, how: Augmentation) -> FileSource:
+    return replace(source, loading=replace(source.loading, augmentation=how))
 
 
 @pytest.fixture
