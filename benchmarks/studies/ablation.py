@@ -31,21 +31,22 @@ Changes = dict[str, dict[str, Any] | None]
 VARIANTS: dict[str, Changes] = {
     # what is trained when
     "not-delayed": {
-        "grow": {"subnets": SANDWICH, "epochs": 2.5, **IN_PLACE},
+        "grow": {"subnets": SANDWICH, "epochs": 2.65, **IN_PLACE},
         "shrink": {"sort_channels": False},  # would undo what smaller ones have learnt
     },
-    "small-images": {"grow": {"resolutions": (16,), "epochs": 9.5}},
+    "small-images": {"grow": {"resolutions": (16,), "epochs": 10.3}},
     "not-sorted": {"shrink": {"sort_channels": False}},
     "no-ramp": {"shrink": {"ramp": 0.0}},
-    "no-smallest": {"shrink": {"subnets": ("largest", "random", "random"), "epochs": 2.48}},
+    "no-smallest": {"shrink": {"subnets": ("largest", "random", "random"), "epochs": 2.61}},
     # what subnets learn from
     "no-distillation": {"shrink": {"distillation": 0.0}, "fold": {"distillation": 0.0}},
     "alpha-divergence": {"shrink": {"divergence": "alpha", "label_weight": 0.0}},
     # the fold phase
-    "no-fold": {"shrink": {"epochs": 3.35, "final_learning_rate": 0.0}, "fold": None},
+    "no-fold": {"shrink": {"epochs": 3.51, "final_learning_rate": 0.0}, "fold": None},
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "shifts": {RECIPE: {"crop_padding": 2}},
+    "mirrored": {RECIPE: {"mirror": True}},
     "average": {"shrink": {"ema": 0.999}},
 }
 
