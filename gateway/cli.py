@@ -75,8 +75,9 @@ def console() -> Console:
     """Where tables go. What is not a terminal is not 80 columns wide: nothing is cut there."""
     from rich.console import Console
 
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=max(terminal.width, WIDTH))
+    terminal = Console(markup=False)  # names and sources may hold brackets
+    wide = max(terminal.width, WIDTH)
+    return terminal if terminal.is_terminal else Console(width=wide, markup=False)
 
 
 def artifact_of(arguments: argparse.Namespace) -> Path:

@@ -22,6 +22,8 @@ from supernet.durable import write_file, write_folder
 from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 
+_MAX_VERSION = 2**63 - 1  # what a store can count to
+
 
 def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `tables` and the commands under it."""
@@ -115,6 +117,8 @@ def rollback(arguments: argparse.Namespace) -> int:
 
     async def roll_back(store: TableStore) -> int:
         version = arguments.version
+        if version is not None and not 0 <= version <= _MAX_VERSION:
+            raise ValueError(f"--version: expected 0 to {_MAX_VERSION}, got {version}")
         if version is None:
             version = await _version_before(store, manifest, name, bundled=bundled)
         if version == 0 and not bundled:
@@ -190,7 +194,8 @@ async def _version_before(
     kept = await store.versions(manifest.artifact_hash, device_class)
     now = (await store.current(manifest.artifact_hash, {})).get(device_class)
     current = now.version if now else 0
-    older = [version for version in ([0] if bundled else []) + kept if version < current]
+    there_are = ([0] if bundled else []) + kept
+    older = [version for version in there_are if version < current or current < 0]  # damaged
     if not older:
         what = f"version {current} is the oldest there is" if kept or bundled else "not known"
         raise ValueError(f"device class {device_class!r}: {what}")

@@ -10,7 +10,7 @@ from gateway import cli
 from gateway.stores import ask, read_device_classes, signed
 from gateway.table_check import check_table
 from gateway.table_formats import Target, read_json
-from supernet.commandline import Parser
+from supernet.commandline import Parser, warn
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest, read_manifest
 
@@ -79,7 +79,7 @@ def _put(arguments: argparse.Namespace, manifest: Manifest, known: LatencyTable)
 
     target = Target(manifest, arguments.device_class, arguments.default_budget_ms)
     measured = read_json(arguments.measurements, target)
-    table = transferred_table(manifest.design_space, known, measured)
+    table = transferred_table(manifest.design_space, known, measured, warn)
     check_table(table, manifest)
     version = ask(arguments.store, lambda store: store.put(signed(table)))
     print(

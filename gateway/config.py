@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.request import DEFAULT_MAX_BATCH
+from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
 DEFAULT_MAX_PENDING = 256
@@ -91,7 +92,7 @@ class ServerConfig(BaseModel):
         description="URL of the latency-table store (sqlite or redis); if absent COMPOFA_STORE's, "
         "or the file in the user's state folder",
     )
-    fallback_device_class: str | None = Field(
+    fallback_device_class: DeviceClass | None = Field(
         default=None, description="class that serves requests of unknown ones"
     )
     grace_s: float = Field(

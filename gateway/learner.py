@@ -21,7 +21,7 @@ from gateway.evidence import Evidence, merged, read_evidence
 from gateway.learned_table import Bounds, learned_table, reported_ratios
 from gateway.learned_versions import LearnedVersions
 from gateway.report_book import ReportBook
-from gateway.tables import StoredTable, StoreError, TableStore
+from gateway.tables import StoredTable, StoreError, StoreUnavailableError, TableStore
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
 
@@ -61,6 +61,7 @@ class Learner:
         )
         self._since: dict[str, tuple[int, float]] = {}
         self._store_failed = False
+        self._failed: set[str] = set()
 
     async def run(self) -> None:
         """Look until cancelled, whatever becomes of it."""
@@ -84,8 +85,23 @@ class Learner:
         async with aclosing(self._open_store()) as store:
             for stored in tables:
                 if stored is not None:
-                    await self._look_at(store, stored, drift)
+                    await self._look_past_damage(store, stored, drift)
         self.drift = drift
+
+    async def _look_past_damage(
+        self, store: TableStore, stored: StoredTable, drift: dict[str, float]
+    ) -> None:
+        """What is wrong with one device class in a store that answers must not stop the others."""
+        name = stored.table.device_class
+        try:
+            await self._look_at(store, stored, drift)
+            self._failed.discard(name)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            if name not in self._failed:
+                log.warning("device class %r: its latency table is not learned: %s", name, error)
+            self._failed.add(name)
 
     async def _look_at(
         self, store: TableStore, stored: StoredTable, drift: dict[str, float]

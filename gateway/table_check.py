@@ -59,11 +59,21 @@ def check_table(table: LatencyTable, manifest: Manifest) -> None:
     if table.artifact_hash != manifest.artifact_hash:
         raise RefusedTableError("artifact", "artifact_hash: it belongs to another artifact")
     check_subnets(table.latency_ms, manifest.catalog)
-    for field in ("latency_ms", "p95_ms"):
+    for field, least in (("latency_ms", SHORTEST_MS), ("p95_ms", SHORTEST_MS), ("std_ms", 0.0)):
         for subnet, ms in getattr(table, field).items():
-            if not SHORTEST_MS <= ms <= LONGEST_MS:
-                expected = f"expected {SHORTEST_MS:g} to {LONGEST_MS:g} ms"
-                raise RefusedTableError("latency", f"{field}.{subnet}: {expected}, got {ms:g}")
+            if subnet not in table.latency_ms:
+                raise RefusedTableError("subnets", f"{field}.{subnet[:80]}: has no latency_ms")
+            _check_ms(f"{field}.{subnet}", ms, least)
+    budget = table.default_budget_ms
+    if budget is not None and budget < SHORTEST_MS:
+        expected = f"expected at least {SHORTEST_MS:g} ms"
+        raise RefusedTableError("latency", f"default_budget_ms: {expected}, got {budget:g}")
+
+
+def _check_ms(field: str, ms: float, least: float) -> None:
+    if not least <= ms <= LONGEST_MS:
+        expected = f"expected {least:g} to {LONGEST_MS:g} ms"
+        raise RefusedTableError("latency", f"{field}: {expected}, got {ms:g}")
 
 
 def check_subnets(latency_ms: Iterable[str], catalog: Catalog) -> None:

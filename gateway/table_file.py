@@ -80,11 +80,12 @@ class TableFile:
         with self._file.reading() as db:
             if db is None:
                 return {}
-            for device_class, version in db.execute(_POINTERS, (artifact_hash,)).fetchall():
-                stamp, document = self._stamp(version), None
-                if version is not None and known.get(device_class) != stamp:
-                    document = _document(db, artifact_hash, device_class, version)
-                found[device_class] = CurrentTable(version or 0, stamp, document)
+            for device_class, said in db.execute(_POINTERS, (artifact_hash,)).fetchall():
+                stamp, document, version = self._stamp(said), None, _pointed_at(said)
+                if version and known.get(device_class) != stamp:
+                    nothing = TableDocument(version, 0, b"")  # to be refused by its name
+                    document = _document(db, artifact_hash, device_class, version) or nothing
+                found[device_class] = CurrentTable(version, stamp, document)
         return found
 
     def versions(self, artifact_hash: str, device_class: str) -> list[int]:
@@ -97,23 +98,26 @@ class TableFile:
             return _document(db, artifact_hash, device_class, version) if db else None
 
     def rollback(self, artifact_hash: str, device_class: str, version: int) -> None:
-        versions = self.versions(artifact_hash, device_class)
-        if not versions or version not in (0, *versions):
-            raise no_such_version(device_class, version, versions)
+        if not self.versions(artifact_hash, device_class):  # and no file is made
+            raise no_such_version(device_class, version, [])
         with self._file.writing() as db:
+            rows = db.execute(_VERSIONS, (artifact_hash, device_class)).fetchall()
+            versions = [kept for (kept,) in rows]  # now, when nobody can prune them
+            if not versions or version not in (0, *versions):
+                raise no_such_version(device_class, version, versions)
             db.execute(
                 f"UPDATE device_classes SET current_version = ? {_CLASS}",
                 (version or None, artifact_hash, device_class),
             )
 
     def delete(self, artifact_hash: str, device_class: str) -> bool:
-        if not self.versions(artifact_hash, device_class):
+        if not self.versions(artifact_hash, device_class):  # and no file is made
             return False
         key = (artifact_hash, device_class)
         with self._file.writing() as db:  # last_version stays, so that no number is given twice
-            db.execute(f"DELETE FROM tables {_CLASS}", key)
+            deleted = db.execute(f"DELETE FROM tables {_CLASS}", key).rowcount
             db.execute(f"UPDATE device_classes SET current_version = NULL {_CLASS}", key)
-        return True
+        return deleted > 0
 
     def prune(self, artifact_hash: str, device_class: str, versions: Collection[int]) -> None:
         key = (artifact_hash, device_class)
@@ -149,7 +153,7 @@ class TableFile:
             found = db.execute(f"SELECT document FROM evidence {_CLASS}", key).fetchall()
         return [document for (document,) in found]
 
-    def _stamp(self, version: int | None) -> str:
+    def _stamp(self, version: object) -> str:
         return f"{self._file.identity} {version}"
 
 
@@ -165,6 +169,13 @@ def _document(
 ) -> TableDocument | None:
     row = db.execute(_DOCUMENT, (artifact_hash, device_class, version)).fetchone()
     return None if row is None else TableDocument(version, len(row[0] or b""), row[0] or b"")
+
+
+def _pointed_at(said: object) -> int:
+    """The version that a pointer names: 0 for none, -1 where it is damaged."""
+    if said is None:
+        return 0
+    return said if isinstance(said, int) and said > 0 else -1
 
 
 def _has_aliases(db: sqlite3.Connection) -> bool:

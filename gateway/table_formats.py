@@ -52,14 +52,16 @@ def read_json(path: Path, target: Target) -> LatencyTable:
     """A latency table, or an object from subnet id to milliseconds. Raises `ValueError` in one
     line naming the file and the field."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes(), object_pairs_hook=_without_doubles)
+    except _DoubledError as error:
+        raise ValueError(f"latency table {path}: {error}") from None
     except (ValueError, RecursionError):
         raise ValueError(f"latency table {path}: not a JSON document") from None
     if not isinstance(document, dict):
         raise ValueError(f"latency table {path}: expected a JSON object")
     if "latency_ms" not in document:
-        document = {"latency_ms": document, "source": _source(path), "measured": False}
-    return target.table(path, document)
+        document = {"latency_ms": document}
+    return target.table(path, {"source": _source(path), "measured": False} | document)
 
 
 def read_ofa_lut(path: Path, target: Target) -> LatencyTable:
@@ -124,5 +126,19 @@ def _say_left_out(files: dict[int, Path], listed: list[Architecture], target: Ta
         )
 
 
+class _DoubledError(ValueError):
+    """A name that an object has twice: which of the two is meant cannot be told."""
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise _DoubledError(f"{doubled!r} is there twice")
+    return found
+
+
 def _source(path: Path) -> str:
-    return f"imported: {path.name}"
+    name = "".join(c if c.isprintable() else "?" for c in path.name)
+    return f"imported: {name}"

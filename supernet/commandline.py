@@ -41,5 +41,10 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
 
 def fail(message: str) -> int:
     """Say what is wrong in one line; the exit status to return."""
-    print(f"compofa: {' '.join(message.split())}", file=sys.stderr)
+    warn(message)
     return 1
+
+
+def warn(message: str) -> None:
+    """One line on standard error."""
+    print(f"compofa: {' '.join(message.split())}", file=sys.stderr)

@@ -12,7 +12,14 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write beside `path`, through to the disk, then rename. On `OSError` nothing is left."""
+    """Write beside `path`, through to the disk, then rename. On `OSError` nothing is left.
+
+    A link stays, and what it leads to is replaced; a device or pipe is written into.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
@@ -38,7 +45,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """A fresh folder beside `folder` that takes its place at the end: what is at `folder` is the
-    old one or the whole new one."""
+    old one or the whole new one. A link to a folder stays."""
+    folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

@@ -7,18 +7,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from supernet.validation import first_error
 
-Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
 BlockMilliseconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"  # what a terminal would take for a command
 TABLES_FOLDER = "tables"
 _DEVICE_CLASS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DeviceClass = Annotated[str, Field(pattern=_DEVICE_CLASS)]
 Kind = Literal["measured", "imported", "transferred", "learned", "derived"]
 """How a table came about. `transferred`: from another class's and a few measurements; `learned`:
 from what clients report; `derived`: worked out in any other way."""
+
+
+def _in_utc(at: datetime) -> datetime:
+    """A time without a zone is taken for UTC, wherever it is read."""
+    if not 1970 <= at.year < 9999:  # further out it is no time in some zones
+        raise ValueError(f"expected a year from 1970 to 9998, got {at.year}")
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def is_device_class(name: str) -> bool:
@@ -64,16 +79,22 @@ class LatencyTable(BaseModel):
     device_class: DeviceClass
     artifact_hash: str
     kind: Kind = "derived"
-    source: str
+    source: Annotated[str, Field(max_length=1000, pattern=_NO_CONTROLS)]
     measured: bool
     latency_ms: dict[str, Milliseconds] = Field(min_length=1)
     p95_ms: dict[str, Milliseconds] = Field(default_factory=dict)
-    std_ms: dict[str, BlockMilliseconds] = Field(default_factory=dict)
+    std_ms: dict[str, Annotated[BlockMilliseconds, Field(strict=True)]] = Field(
+        default_factory=dict
+    )
     blocks: Blocks = Field(default_factory=dict)
     default_budget_ms: Milliseconds | None = None
     conditions: dict[str, str] = Field(default_factory=dict)
-    created: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    created_by: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,63}$")] | None = None
+    created: Annotated[datetime, AfterValidator(_in_utc)] = Field(
+        default_factory=lambda: datetime.now(UTC)
+    )
+    created_by: Annotated[str, Field(min_length=1, max_length=63, pattern=_NO_CONTROLS)] | None = (
+        None
+    )
 
     @model_validator(mode="before")
     @classmethod

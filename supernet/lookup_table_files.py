@@ -82,8 +82,10 @@ class _Document:
             if key in table:
                 raise ValueError(f"{self._path}: line {self.line}: {key!r} is there twice")
             self._next(events, yaml.MappingStartEvent)
-            fields = {}
+            fields: dict[str, str] = {}
             while (field := self._key(events)) is not None:
+                if field in fields:
+                    raise ValueError(f"{self._path}: line {self.line}: {field!r} is there twice")
                 fields[field] = self._next(events, yaml.ScalarEvent).value
             known = fields.keys() & BlockTime.model_fields.keys()
             table[key] = BlockTime.model_validate({field: fields[field] for field in known})

@@ -11,7 +11,7 @@ subnets to measure. `benchmarks/transfer.py` compares it with others on pairs of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +26,19 @@ FEWEST = 3
 """Measurements, of which one could be wrong and the others would show it."""
 WORK_SHARE, RESOLUTION_SHARE, NOISE_SHARE = 0.15, 0.05, 0.02
 """Standard deviations, as shares of a latency."""
+TOO_FAR, HOPELESS = 0.05, 0.5
+"""Expected errors from which a table is warned of, and refused."""
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """Latencies in ms by subnet id, and the mean relative error of predicting each measured
-    subnet from the others."""
+    subnet from the others; `doubtful` is the one that fits them worst."""
 
     latency_ms: dict[str, float]
     expected_error: float
+    doubtful: str
 
 
 def pick(space: DesignSpace, known_ms: Mapping[str, float], count: int) -> list[str]:
@@ -44,6 +47,10 @@ def pick(space: DesignSpace, known_ms: Mapping[str, float], count: int) -> list[
 
     Raises `ValueError` for fewer than `FEWEST`, or more than there are.
     """
+    if len(known_ms) < FEWEST:
+        raise ValueError(
+            f"the known device class has {len(known_ms)} subnets, expected at least {FEWEST}"
+        )
     if not FEWEST <= count <= len(known_ms):
         raise ValueError(
             f"expected from {FEWEST} to {len(known_ms)} subnets to measure, got {count}"
@@ -82,16 +89,26 @@ def transfer(
             f"{predicted[worst]:.3g} ms; measure them again"
         )
     found = dict(zip(subnets, predicted.tolist(), strict=True)) | dict(measured_ms)
-    return Transfer(found, _left_out_error(costs[at], spread, measured))
+    errors = _left_out_errors(costs[at], spread, measured)
+    return Transfer(found, float(errors.mean()), list(measured_ms)[int(errors.argmax())])
 
 
 def transferred_table(
-    space: DesignSpace, known: LatencyTable, measured: LatencyTable
+    space: DesignSpace, known: LatencyTable, measured: LatencyTable, warn: Callable[[str], None]
 ) -> LatencyTable:
-    """The whole table of the device class that `measured` has a few subnets of. Raises
-    `ValueError` as `transfer`."""
+    """The whole table of the device class that `measured` has a few subnets of; `warn` gets a
+    line where they fit each other badly. Raises `ValueError` as `transfer`, and where they do not
+    fit at all."""
     count = len(measured.latency_ms)
     found = transfer(space, known.latency_ms, measured.latency_ms)
+    if found.expected_error > TOO_FAR:
+        doubts = (
+            f"expected error {found.expected_error:.1%}: measured subnets do not fit each other, "
+            f"least of all {found.doubtful} with {measured.latency_ms[found.doubtful]:g} ms"
+        )
+        if found.expected_error > HOPELESS:
+            raise ValueError(f"{doubts}; measure again")
+        warn(doubts)
     told = {
         "from": known.device_class,
         "measurements": str(count),
@@ -145,10 +162,11 @@ def _weights(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
     return weights
 
 
-def _left_out_error(costs: Numbers, spread: Numbers, measured: Numbers) -> float:
-    error = 0.0
+def _left_out_errors(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
+    """Relative error of predicting each from the others [M]."""
+    errors = np.empty(len(measured))
     for i, actual in enumerate(measured):
         others = np.arange(len(measured)) != i
         predicted = costs[i] @ _weights(costs[others], spread, measured[others])
-        error += abs(float(predicted) / float(actual) - 1) / len(measured)
-    return error
+        errors[i] = abs(predicted / actual - 1)
+    return errors

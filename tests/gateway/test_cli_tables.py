@@ -66,6 +66,53 @@ def test_a_damaged_version_is_told_of_and_not_rolled_back_to(
     assert cli("tables", "rollback", *own, "--version", "1")[:2] == (0, "phone: version 1\n")
 
 
+def test_a_damaged_pointer_is_rolled_back_from(
+    cli: Cli, artifact_folder: Path, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    own = ["--artifact", artifact_folder, "--device-class", "phone", "--store", redis_server.url]
+    plain = tmp_path / "plain.json"
+    for ms in (1.0, 2.0):
+        plain.write_text(json.dumps({"d2-2@12": ms}))
+        cli("tables", "import", plain, *own, "--format", "json")
+    (key,) = (k for k in redis_server.ask("KEYS", "*") if k.endswith(b":current"))
+    redis_server.ask("HSET", key, "phone", "garbage")
+    assert cli("tables", "rollback", *own)[:2] == (0, "phone: version 2\n")
+
+
+@pytest.mark.parametrize("version", [-1, 2**63, 10**30])
+def test_a_version_that_cannot_be_is_one_line(
+    cli: Cli, artifact_folder: Path, version: int
+) -> None:
+    own = ["--artifact", artifact_folder, "--device-class", "alpha", f"--version={version}"]
+    assert f"--version: expected 0 to {2**63 - 1}, got {version}" in failed(
+        cli("tables", "rollback", *own)
+    )
+
+
+def test_what_a_table_says_of_itself_is_shown_as_it_is(
+    cli: Cli, artifact_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPOFA_CREATED_BY", "team [/x]")
+    own = ["--artifact", artifact_folder, "--device-class", "phone"]
+    file = tmp_path / "[red]x\x1b\udcff.json"
+    file.write_text('{"latency_ms": {"d2-2@12": 1.0}}')
+    assert cli("tables", "import", file, *own, "--format", "json")[0] == 0
+    status, out, err = cli("tables", "list", *own[:2])
+    assert (status, err) == (0, "")
+    assert "team [/x]" in out
+    assert "imported: [red]x??.json" in out
+
+
+def test_a_name_that_is_there_twice_is_refused(
+    cli: Cli, artifact_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "doubled.json"
+    file.write_text('{"d2-2@12": 1.0, "d2-2@16": 2.0, "d2-2@12": 3.0}')
+    own = ["--artifact", artifact_folder, "--device-class", "phone", "--format", "json"]
+    said = failed(cli("tables", "import", file, *own))
+    assert f"latency table {file}: 'd2-2@12' is there twice" in said
+
+
 def test_a_store_that_cannot_be_reached_is_one_line_and_soon(
     cli: Cli, artifact_folder: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:

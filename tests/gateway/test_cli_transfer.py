@@ -53,6 +53,25 @@ def test_a_class_from_the_measurements_it_asked_for(
     assert cli(*own, *again)[0] == 0
 
 
+def test_measurements_that_do_not_fit_are_warned_of_or_refused(
+    cli: Cli, artifact_folder: Path, tmp_path: Path
+) -> None:
+    own = ["tables", "transfer", "--artifact", artifact_folder, "--from", "alpha"]
+    picked = cli.json(*own, "--pick", 8)
+    assert isinstance(picked, list)
+    alpha, file = read_bundled_tables(artifact_folder)[0], tmp_path / "measured.json"
+    new = ["--measurements", file, "--device-class", "phone"]
+    measured = {subnet: alpha.latency_ms[subnet] for subnet in picked}
+    measured[picked[4]] *= 1.6
+    file.write_text(json.dumps(measured))
+    status, out, err = cli(*own, *new)
+    assert (status, err.count("\n")) == (0, 1)
+    assert "phone: version 1" in out
+    assert f"least of all {picked[4]} with {measured[picked[4]]:g} ms" in err
+    file.write_text(json.dumps({subnet: 8.0 ** (i % 2) for i, subnet in enumerate(picked)}))
+    assert "measure" in failed(cli(*own, *new))
+
+
 @pytest.mark.parametrize(
     ("measured", "message"),
     [

@@ -24,6 +24,7 @@ def test_defaults_listen_on_this_machine_only() -> None:
         ("grace_s", float("nan")),
         ("max_batch", 0),
         ("host", ""),
+        ("fallback_device_class", "bad name"),
         ("colour", "red"),
         ("learning", {"min_clients": 2}),
         ("learning", {"max_step": 1.0}),

@@ -292,3 +292,27 @@ async def test_nothing_is_asked_where_nothing_was_reported(
         await gateway.learner.look()
         after = redis_server.calls()
     assert {c for c in after if after[c] != before.get(c)} <= {"info", "client|setinfo", "hello"}
+
+
+async def test_damaged_evidence_of_one_class_does_not_stop_the_others(
+    fleet: Fleet, redis_server: RedisServer, key: str, alpha: LatencyTable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    async with aclosing(RedisStore(redis_server.url)) as store:
+        await store.put(alpha.model_copy(update={"device_class": "zeta"}))
+    gateway = fleet.gateway()
+    await gateway.follower.read()
+    gateway.report(1.5)
+    for client in CLIENTS:
+        for subnet, ms in alpha.latency_ms.items():
+            for _ in range(2):
+                gateway.book.take(Report("zeta", subnet, ms * 1.5, client))
+    redis_server.ask("SET", f"{key}:evidence:alpha", "no hash")
+    await fleet.looks([gateway], 2)
+    assert gateway.learner.drift.keys() == {"zeta"}
+    assert "zeta" in gateway.published
+    (line,) = [r.getMessage() for r in caplog.records if "not learned" in r.getMessage()]
+    assert line.startswith("device class 'alpha': its latency table is not learned: table store")
+    redis_server.ask("DEL", f"{key}:evidence:alpha")
+    await fleet.looks([gateway], 1)
+    assert "alpha" in gateway.learner.drift

@@ -68,7 +68,10 @@ def test_bounds_are_within(content: dict[str, Any], manifest: Manifest, ms: floa
         ({"latency_ms": {"d2-2@12": 1e-4}}, "latency", "expected 0.001 to 600000 ms, got 0.0001"),
         ({"latency_ms": {"d2-2@12": 1e9}}, "latency", "expected 0.001 to 600000 ms, got 1e+09"),
         ({"p95_ms": {"d2-2@12": 1e9}}, "latency", "p95_ms.d2-2@12: expected"),
+        ({"std_ms": {"d2-2@12": 1e300}}, "latency", "std_ms.d2-2@12: expected 0 to 600000 ms"),
+        ({"p95_ms": {"d9-9@12": 1.0}}, "subnets", "p95_ms.d9-9@12: has no latency_ms"),
         ({"latency_ms": {}}, "latency", "latency_ms: "),
+        ({"default_budget_ms": 1e-5}, "latency", "default_budget_ms: expected at least 0.001 ms"),
         ({"default_budget_ms": float("nan")}, "latency", "default_budget_ms: "),
         ({"latency_ms": {"d9-9@12": 1.0}}, "subnets", "not in the artifact's catalog: d9-9@12"),
         ({"latency_ms": {"x" * 9999: 1.0}}, "subnets", "not in the artifact's catalog: xxx"),
@@ -77,6 +80,7 @@ def test_bounds_are_within(content: dict[str, Any], manifest: Manifest, ms: floa
         ({"device_class": "a b"}, "form", "device_class: "),
         ({"colour": "red"}, "form", "colour: "),
         ({"created": "yesterday"}, "form", "created: "),
+        ({"created": "0001-01-01T00:00:00"}, "form", "created: "),
     ],
 )
 def test_a_table_that_must_not_be_served_by_is_refused(

@@ -47,6 +47,44 @@ def current_ms(store: TableFile) -> dict[str, tuple[int, float]]:
     return found
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM tables WHERE version = 2",
+        "UPDATE device_classes SET current_version = 77",
+        "UPDATE device_classes SET current_version = 'abc'",
+        "UPDATE device_classes SET current_version = -5",
+    ],
+)
+def test_a_pointer_to_nothing_is_a_table_that_cannot_be_read(
+    store: TableFile, path: Path, damage: str
+) -> None:
+    store.put(table())
+    store.put(table(ms=2.0))
+    known = {name: now.stamp for name, now in store.current(HASH, {}).items()}
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(damage)
+    now = store.current(HASH, {})["phone"]
+    assert now.document is not None
+    assert (now.document.size, now.version) != (0, 0)
+    assert now.document.text == b""
+    assert store.versions(HASH, "phone")[0] == 1
+    if "UPDATE" in damage:
+        assert store.current(HASH, known)["phone"].document == now.document
+
+
+def test_what_was_pruned_meanwhile_is_not_rolled_back_to(
+    store: TableFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ms in (1.0, 2.0, 3.0):
+        store.put(table(ms=ms))
+    store.prune(HASH, "phone", [2])
+    monkeypatch.setattr(store, "versions", lambda *_: [1, 2, 3])  # as it was a moment ago
+    with pytest.raises(ValueError, match="has no version 2: expected one of 1, 3"):
+        store.rollback(HASH, "phone", 2)
+    assert current_ms(store) == {"phone": (3, 3.0)}
+
+
 def test_reading_makes_no_file(store: TableFile, path: Path) -> None:
     assert store.current(HASH, {}) == {}
     assert store.versions(HASH, "phone") == []

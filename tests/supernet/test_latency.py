@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from supernet.latency import BlockTime, LatencyTable, read_table
 
@@ -30,6 +31,46 @@ def test_file_round_trip(table: LatencyTable, tmp_path: Path) -> None:
     path = tmp_path / "board.json"
     path.write_text(table.model_dump_json())
     assert read_table(path) == table
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-03-01T12:00:00", "2026-03-01T12:00:00+00:00"),
+        ("2026-03-01T12:00:00+14:00", "2026-02-28T22:00:00+00:00"),
+        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
+    ],
+)
+def test_a_time_means_the_same_wherever_it_is_read(
+    table: LatencyTable, said: str, meant: str
+) -> None:
+    made = LatencyTable.model_validate(table.model_dump() | {"created": said})
+    assert made.created.isoformat() == meant
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("created", "0001-01-01T00:00:00"),
+        ("created", "0001-01-01T00:00:00+14:00"),
+        ("created", "9999-12-31T23:59:59-12:00"),
+        ("source", "\x1b[2J"),
+        ("source", "two\nlines"),
+        ("source", "\ud800"),
+        ("source", "x" * 1001),
+        ("created_by", "\x9b2J"),
+        ("created_by", ""),
+        ("latency_ms", {"d2-2@12": True}),
+        ("latency_ms", {"d2-2@12": "1.5"}),
+        ("std_ms", {"d2-2@12": True}),
+    ],
+)
+def test_what_no_reader_could_show_or_count_is_refused(
+    table: LatencyTable, field: str, value: object
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        LatencyTable.model_validate(table.model_dump() | {field: value})
+    assert {error["loc"][0] for error in caught.value.errors()} == {field}
 
 
 def test_a_scaled_table_is_never_taken_for_a_measured_one(table: LatencyTable) -> None:

@@ -75,6 +75,7 @@ def test_forms_that_are_read(tmp_path: Path, content: str, time: BlockTime) -> N
         (b"[" * 100_000, "line 1: expected one mapping a key"),
         (b"a:\n  " + b"? " * 1000, "line 2: expected one mapping a key"),
         (b"a: {mean: 1}\na: {mean: 2}\n", "line 2: 'a' is there twice"),
+        (b"a:\n  mean: 1\n  mean: 2\n", "line 3: 'mean' is there twice"),
         (b"a:\n  count: 1\n", "mean: Field required"),
         (b"a:\n  mean: -1\n", "mean: Input should be greater than or equal to 0, got '-1'"),
         (b"a:\n  mean: .nan\n", "mean: Input should be a valid number"),

@@ -143,6 +143,7 @@ def test_a_table_says_that_it_was_not_measured() -> None:
             device_class="new", latency_ms=few, conditions={"threads": "2"},
             default_budget_ms=3.0, **common,
         ),
+        warn=pytest.fail,
     )  # fmt: skip
     assert (table.device_class, table.kind, table.measured) == ("new", "transferred", False)
     assert table.source == "transferred from known by 9 measurements"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supernet.commandline import Parser
+from supernet.commandline import Parser, warn
 from supernet.durable import write_file
 from supernet.latency import check_device_class
 from training.commands.options import add_threads, milliseconds, positive
@@ -48,7 +47,7 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
         help="measure a few subnets and tell the others from this device class's table",
     )  # fmt: skip
     parser.add_argument(
-        "--measurements", type=positive, default=_MEASUREMENTS, metavar="N",
+        "--measurements", type=positive, metavar="N",
         help=f"with --from-class: how many, {_MEASUREMENTS} by default",
     )  # fmt: skip
     parser.add_argument("--runs", type=positive, help="timed runs a net; 60 a piece, 30 a subnet")
@@ -74,7 +73,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     if known is not None:
         from supernet.transfer import transferred_table
 
-        table = transferred_table(loaded.supernet.space, known, table)
+        table = transferred_table(loaded.supernet.space, known, table, warn)
     if arguments.out is None:
         print(arguments.deliver(table))
     else:
@@ -103,6 +102,8 @@ def _setting(arguments: argparse.Namespace) -> Setting:
 def _known(arguments: argparse.Namespace) -> LatencyTable | None:
     """The table to transfer from, where that is asked for."""
     if arguments.from_class is None:
+        if arguments.measurements is not None:
+            raise ValueError("--measurements: goes with --from-class")
         return None
     if arguments.look_up is None:
         raise ValueError("--from-class: tables are found by the command 'compofa profile'")
@@ -120,7 +121,7 @@ def _plan(arguments: argparse.Namespace, loaded: Artifact, known: LatencyTable |
     if known is not None:
         from supernet.transfer import pick
 
-        picked = pick(space, known.latency_ms, arguments.measurements)
+        picked = pick(space, known.latency_ms, arguments.measurements or _MEASUREMENTS)
         return by_subnet(loaded.supernet, asked_for(picked, space))
     archs = asked_for(arguments.subnet or list(listed), space)
     by = arguments.by or ("piece" if is_worth_pieces(archs) else "subnet")
@@ -162,4 +163,4 @@ def say(check: Check) -> None:
     """How well pieces predict whole subnets, and that they do not where it is so."""
     print(f"sums of pieces: {check}")
     if check.mean_error > _TOO_FAR:
-        print("compofa: the sums are far off: measure with --by subnet", file=sys.stderr)
+        warn("the sums are far off: measure with --by subnet")

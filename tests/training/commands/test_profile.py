@@ -99,6 +99,11 @@ def test_a_folder_for_another_device(
             1,
             "expected from 3 to 18 subnets to measure, got 2",
         ),
+        (
+            ["--device-class", "a", "--measurements", "5"],
+            1,
+            "--measurements: goes with --from-class",
+        ),
         (["--export", "."], 1, "--export .: something is there"),
     ],
 )
