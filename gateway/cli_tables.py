@@ -111,7 +111,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an older version current; 0 is the table that came with the artifact."""
-    artifact, name = cli.artifact_of(arguments), arguments.device_class
+    artifact, name = cli.artifact_of(arguments), _no_alias(arguments)
     manifest = read_manifest(artifact)
     bundled = _bundled(artifact, name)
 
@@ -133,7 +133,7 @@ def rollback(arguments: argparse.Namespace) -> int:
 
 def delete(arguments: argparse.Namespace) -> int:
     """Forget a device class's versions; a table that came with the artifact stays."""
-    artifact, name = cli.artifact_of(arguments), arguments.device_class
+    artifact, name = cli.artifact_of(arguments), _no_alias(arguments)
     artifact_hash = read_manifest(artifact).artifact_hash
     if not ask(arguments.store, lambda store: store.delete(artifact_hash, name)):
         raise ValueError(f"device class {name!r}: the store has no table for it")
@@ -166,6 +166,14 @@ def _write_folder(folder: Path | None, files: dict[str, bytes]) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"--out {folder}: something is there; give a new or empty folder")
     write_folder(folder, files)
+
+
+def _no_alias(arguments: argparse.Namespace) -> str:
+    """The device class that is asked for: what changes a table for good takes no other name."""
+    name, classes = str(arguments.device_class), cli.classes_of(arguments)
+    if name in classes.aliases and name not in classes.names:
+        raise ValueError(f"device class {name!r}: an alias: name {classes.aliases[name]!r} itself")
+    return name
 
 
 def _bundled(artifact: Path, device_class: str) -> bool:

@@ -138,7 +138,7 @@ def test_a_bundled_table_is_hidden_not_lost(
         ('{"d2-2@12": NaN}', "latency_ms.d2-2@12: "),
         ('{"d2-2@12": "soon"}', "latency_ms.d2-2@12: "),
         ('{"d9-9@12": 1}', "not in the artifact's catalog: d9-9@12"),
-        ('{"latency_ms": {"d2-2@12": 1}}', "source: "),
+        ('{"latency_ms": {"d2-2@12": 1}, "source": 5}', "source: "),
         ('{"latency_ms": {"d2-2@12": 1}, "artifact_hash": "x"}', "belongs to another artifact"),
     ],
 )

@@ -55,6 +55,9 @@ def test_an_alias_comes_and_goes(cli: Cli, artifact_folder: Path, plain: Path) -
     cli("tables", "delete", *own, "--device-class", "pixel-7")
     assert listed(cli, artifact_folder)["beta"]["aliases"] == ["pixel-7"]
 
+    for command in ("rollback", "delete"):
+        said = failed(cli("tables", command, *own, "--device-class", "pixel-7"))
+        assert "'pixel-7': an alias: name 'beta' itself" in said
     assert cli("tables", "unalias", "pixel-7", *own)[:2] == (0, "pixel-7: no longer means beta\n")
     said = failed(cli("search", artifact_folder, "--device-class", "pixel-7", *options))
     assert "'pixel-7' is not known" in said
