@@ -18,6 +18,7 @@ from supernet.normalization import BatchNormalization, PieceAffine
 from supernet.presets import design_space
 from training.randomness import draw_seed
 from training.recipe import START, Recipe
+from training.schedule import phase_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
     space, identity = space.model_copy(update={"skeleton": skeleton}), recipe.sha256
     if subnet is not None:
         space, identity = space.narrowed(Architecture.parse(subnet)), f"{identity}/{subnet}"
+    _check_pieces(recipe, space)
     with torch.random.fork_rng():
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         supernet = Supernet(space)
@@ -81,7 +83,19 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
             "recipe with new_classifier = true"
         )
     recipe.check_space(supernet.space)
+    _check_pieces(recipe, supernet.space)
     return Start(supernet.train().requires_grad_(True), teacher, name, identity, origin)
+
+
+def _check_pieces(recipe: Recipe, space: DesignSpace) -> None:
+    """Told before anything is trained rather than when the phase's turn comes."""
+    for phase in recipe.phases:
+        own = phase_space(phase, space)
+        if phase.normalization == "piece-affine" and not own.can_be_listed:
+            raise ValueError(
+                f"phase {phase.name!r}: normalization: design space {own.name!r} has too many "
+                "pieces to give each an affine; fold on a compound space, or train one subnet"
+            )
 
 
 def _check_same_space(recipe: Recipe, space: DesignSpace) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from supernet import artifact
 from supernet.normalization import PieceAffine
+from supernet.presets import design_space
 from training.recipe import Recipe, read_recipe
 from training.start import from_artifact, untrained
 
@@ -26,6 +27,16 @@ def test_untrained_weights_follow_the_seed_and_outputs_the_classes(make_recipe: 
     assert not torch.equal(first.supernet.state_dict()[weight], other.supernet.state_dict()[weight])
     assert first.supernet.classifier.out_features == 7
     assert first.identity != other.identity
+
+
+def test_a_fold_phase_that_cannot_work_is_refused_before_anything_is_trained() -> None:
+    fields = read_recipe("compofa-elastic").model_dump()
+    fields["phases"][-1]["normalization"] = "piece-affine"
+    recipe = Recipe.model_validate(fields)
+    with pytest.raises(ValueError, match=r"phase 'compound-2': normalization: .* too many pieces"):
+        untrained(recipe, classes=10)
+    (*_, subnet) = design_space("fashion-mnist-mbv3-elastic").representatives()
+    untrained(recipe, classes=10, subnet=subnet.id)
 
 
 def test_one_subnet_alone_holds_only_its_weights(make_recipe: MakeRecipe) -> None:

@@ -148,10 +148,14 @@ def _file_names(folder: str, report: Callable[[str, str], None]) -> list[bytes]:
         for entry in entries:
             if entry.name.startswith(b"."):
                 continue
-            if entry.is_file():
+            try:
+                is_file, is_folder = entry.is_file(), entry.is_dir()
+            except OSError:  # links that lead in a circle
+                is_file = is_folder = False
+            if is_file:
                 names.append(entry.name)
             else:
-                reason = "a folder in a class's folder" if entry.is_dir() else "not a file"
+                reason = "a folder in a class's folder" if is_folder else "not a file"
                 report(os.fsdecode(entry.path), f"{reason}: expected images only")
     if not names:
         raise ValueError(f"data set: class folder {folder}: no images in it")

@@ -90,6 +90,10 @@ Damage = Callable[[Path], object]
         ),
         (lambda root: (root / "train" / "cat" / "x").mkdir(), "train/cat/x: a folder in a class"),
         (
+            lambda root: (root / "train" / "cat" / "x").symlink_to("x"),
+            "train/cat/x: not a file",
+        ),
+        (
             lambda root: (root / "train" / "cat" / "x").symlink_to("nowhere"),
             "train/cat/x: not a file",
         ),
