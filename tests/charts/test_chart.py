@@ -96,14 +96,14 @@ def test_what_is_not_given_keeps_the_gateway_s_default(chart: helm_python.Chart)
 
 
 def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
-    options = {"graceS": 7.5, "fallbackDeviceClass": "phone a", "maxBatch": 4, "maxPending": 9,
+    options = {"graceS": 7.5, "fallbackDeviceClass": "phone.a", "maxBatch": 4, "maxPending": 9,
                "workers": 2, "threads": 3, "maxResidentMib": 64, "learnLatency": True,
                "learnTrustClientNames": True}  # fmt: skip
     ports = {"grpc": 6000, "metrics": 6001}
     container = container_of(render(chart, CLAIM | {"gateway": options, "ports": ports}))
     assert served(container) == ServerConfig(
         artifact=Path("/artifact"), host="0.0.0.0", port=6000, metrics_port=6001, grace_s=7.5,
-        fallback_device_class="phone a", max_batch=4, max_pending=9, workers=2, threads=3,
+        fallback_device_class="phone.a", max_batch=4, max_pending=9, workers=2, threads=3,
     )  # fmt: skip
     assert "--max-resident-mib=64" in container["args"]
     assert container["args"][-2:] == ["--learn-latency", "--learn-trust-client-names"]
