@@ -76,8 +76,9 @@ def console() -> Console:
     from rich.console import Console
 
     terminal = Console(markup=False)  # names and sources may hold brackets
-    wide = max(terminal.width, WIDTH)
-    return terminal if terminal.is_terminal else Console(width=wide, markup=False)
+    if not terminal.is_terminal:
+        terminal.width = max(terminal.width, WIDTH)
+    return terminal
 
 
 def artifact_of(arguments: argparse.Namespace) -> Path:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from gateway import cli, cli_transfer
 from gateway.cli_aliases import alias, unalias
+from gateway.device_classes import DeviceClasses
 from gateway.stores import ask, signed
 from gateway.table_check import RefusedTableError, read_document
 from gateway.table_formats import READERS, Target, write_ofa_lut
 from gateway.tables import DeviceClassInfo, StoredTable, TableStore
-from supernet.commandline import Parser
+from supernet.commandline import Parser, warn
 from supernet.durable import write_file, write_folder
-from supernet.latency import read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 
 _MAX_VERSION = 2**63 - 1  # what a store can count to
@@ -65,7 +64,7 @@ def list_(arguments: argparse.Namespace) -> int:
     classes = cli.classes_of(arguments)
     for name, target in sorted(classes.aliases.items()):
         if classes.resolve(name) is None:
-            print(f"compofa: alias {name!r}: {target!r} has no table", file=sys.stderr)
+            warn(f"alias {name!r}: {target!r} has no table")
     _print(list(classes.infos()), as_json=arguments.json)
     return 0
 
@@ -90,7 +89,7 @@ def import_(arguments: argparse.Namespace) -> int:
     table = READERS[arguments.format](arguments.path, target)
     version = ask(arguments.store, lambda store: store.put(signed(table)))
     for note in target.notes:
-        print(f"compofa: {note}", file=sys.stderr)
+        warn(note)
     print(f"{table.device_class}: version {version}, {len(table.latency_ms)} subnets")
     return 0
 
@@ -111,9 +110,9 @@ def export(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Make an older version current; 0 is the table that came with the artifact."""
-    artifact, name = cli.artifact_of(arguments), _no_alias(arguments)
-    manifest = read_manifest(artifact)
-    bundled = _bundled(artifact, name)
+    manifest, classes = read_manifest(cli.artifact_of(arguments)), cli.classes_of(arguments)
+    name = _no_alias(arguments.device_class, classes)
+    bundled = classes.bundled(name) is not None
 
     async def roll_back(store: TableStore) -> int:
         version = arguments.version
@@ -133,11 +132,12 @@ def rollback(arguments: argparse.Namespace) -> int:
 
 def delete(arguments: argparse.Namespace) -> int:
     """Forget a device class's versions; a table that came with the artifact stays."""
-    artifact, name = cli.artifact_of(arguments), _no_alias(arguments)
-    artifact_hash = read_manifest(artifact).artifact_hash
+    artifact_hash = read_manifest(cli.artifact_of(arguments)).artifact_hash
+    classes = cli.classes_of(arguments)
+    name = _no_alias(arguments.device_class, classes)
     if not ask(arguments.store, lambda store: store.delete(artifact_hash, name)):
         raise ValueError(f"device class {name!r}: the store has no table for it")
-    bundled = _bundled(artifact, name)
+    bundled = classes.bundled(name)
     remains = "; the table that came with the artifact holds again" if bundled else ""
     print(f"{name}: deleted{remains}")
     return 0
@@ -168,16 +168,11 @@ def _write_folder(folder: Path | None, files: dict[str, bytes]) -> None:
     write_folder(folder, files)
 
 
-def _no_alias(arguments: argparse.Namespace) -> str:
+def _no_alias(name: str, classes: DeviceClasses) -> str:
     """The device class that is asked for: what changes a table for good takes no other name."""
-    name, classes = str(arguments.device_class), cli.classes_of(arguments)
     if name in classes.aliases and name not in classes.names:
         raise ValueError(f"device class {name!r}: an alias: name {classes.aliases[name]!r} itself")
     return name
-
-
-def _bundled(artifact: Path, device_class: str) -> bool:
-    return any(table.device_class == device_class for table in read_bundled_tables(artifact))
 
 
 async def _good_versions(
@@ -191,7 +186,7 @@ async def _good_versions(
             if document is not None:
                 good.append(read_document(device_class, document, manifest))
         except RefusedTableError as error:
-            print(f"compofa: {device_class}: version {version}: {error}", file=sys.stderr)
+            warn(f"{device_class}: version {version}: {error}")
     return good
 
 

@@ -68,6 +68,15 @@ class RecordingNormalization(Normalization):
 
 
 @torch.no_grad()
+def check_pieces(space: DesignSpace) -> None:
+    """Raise `ValueError` where there are too many pieces for each to have an affine."""
+    if not space.can_be_listed:
+        raise ValueError(
+            f"design space {space.name!r}: has too many pieces to give each an affine; fold a net "
+            "on a compound space, or train one subnet of this"
+        )
+
+
 def average_affines(supernet: Supernet, batches: Iterable[Tensor], rng: random.Random) -> None:
     """Give `supernet` one affine a piece: BN folded with moments averaged over contexts.
 
@@ -76,11 +85,7 @@ def average_affines(supernet: Supernet, batches: Iterable[Tensor], rng: random.R
     its own (facts: up to 50 points lost on the smallest subnet); the fold phase repairs it.
     """
     space = supernet.space
-    if not space.can_be_listed:
-        raise ValueError(
-            f"design space {space.name!r}: has too many pieces to give each an affine; fold a net "
-            "on a compound space, or train one subnet of this"
-        )
+    check_pieces(space)
     recorder = RecordingNormalization(by_path=False)
     supernet.normalization = recorder
     for batch in batches:

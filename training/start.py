@@ -16,6 +16,7 @@ from supernet.model import Supernet
 from supernet.narrow import narrow
 from supernet.normalization import BatchNormalization, PieceAffine
 from supernet.presets import design_space
+from training.calibrate import check_pieces
 from training.randomness import draw_seed
 from training.recipe import START, Recipe
 from training.schedule import phase_space
@@ -90,12 +91,11 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
 def _check_pieces(recipe: Recipe, space: DesignSpace) -> None:
     """Told before anything is trained rather than when the phase's turn comes."""
     for phase in recipe.phases:
-        own = phase_space(phase, space)
-        if phase.normalization == "piece-affine" and not own.can_be_listed:
-            raise ValueError(
-                f"phase {phase.name!r}: normalization: design space {own.name!r} has too many "
-                "pieces to give each an affine; fold on a compound space, or train one subnet"
-            )
+        if phase.normalization == "piece-affine":
+            try:
+                check_pieces(phase_space(phase, space))
+            except ValueError as error:
+                raise ValueError(f"phase {phase.name!r}: normalization: {error}") from None
 
 
 def _check_same_space(recipe: Recipe, space: DesignSpace) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
-from supernet.commandline import Parser
+from supernet.commandline import Parser, warn
 from supernet.latency import read_bundled_tables
 from training.commands.options import add_data, add_threads, positive
 
@@ -179,7 +179,7 @@ def _say_skipped(source: ImageSource) -> None:
     from training.images.file_source import FileSource
 
     if isinstance(source, FileSource) and source.unreadable:
-        print(f"compofa: skipped {len(source.unreadable)} unreadable files", file=sys.stderr)
+        warn(f"skipped {len(source.unreadable)} unreadable files")
 
 
 def _save(folder: Path, loaded: Artifact, catalog: Catalog) -> None:
