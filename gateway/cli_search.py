@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from gateway import cli
 from gateway.request import Constraints, Selection
 from gateway.select import Candidates, select
 from supernet.architecture import Architecture
-from supernet.commandline import Parser
+from supernet.commandline import Parser, warn
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest, read_manifest
 
@@ -88,13 +87,13 @@ def _selection(
 
     reason = obstacle(manifest, table)
     if reason is not None:
-        _note(f"searched the catalog's {len(manifest.catalog)} subnets only: {reason}")
+        warn(f"searched the catalog's {len(manifest.catalog)} subnets only: {reason}")
         return select(candidates, constraints)
     asked = {name: getattr(arguments, name) for name in ("population", "generations", "seed")}
     evolution = Evolution(**{name: value for name, value in asked.items() if value is not None})
     whole = ElasticSearch(arguments.artifact, manifest, candidates, table)
     if whole.missing:
-        _note(f"the table of {table.device_class!r} lacks {whole.missing} blocks: left out")
+        warn(f"the table of {table.device_class!r} lacks {whole.missing} blocks: left out")
     return whole.select(constraints, evolution)
 
 
@@ -103,10 +102,6 @@ def _picture(given: str) -> Path:
     if path.suffix.lower() not in _PICTURES:
         raise argparse.ArgumentTypeError(f"expected a file ending in .png or .svg, got {given!r}")
     return path
-
-
-def _note(message: str) -> None:
-    print(f"compofa: {message}", file=sys.stderr)
 
 
 def _document(selection: Selection) -> dict[str, object]:

@@ -18,31 +18,34 @@ from typing import Any
 
 from kept_run import train_and_keep
 
+from training.costs.estimate import estimate
 from training.recipe import Recipe, read_recipe
 
 RUNS = Path("runs/ablation")
+TRAIN_IMAGES = 55_000
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
 IN_PLACE = {"distillation": 1.0, "distill_from": "first", "share_prefix": True}
 
 Changes = dict[str, dict[str, Any] | None]
-"""Fields by phase; a phase changed to None is left out."""
+"""Fields by phase; a phase changed to None is left out. The first phase changed gets so many epochs
+that all costs what the recipe does."""
 
 VARIANTS: dict[str, Changes] = {
     # what is trained when
     "not-delayed": {
-        "grow": {"subnets": SANDWICH, "epochs": 2.65, **IN_PLACE},
+        "grow": {"subnets": SANDWICH, **IN_PLACE},
         "shrink": {"sort_channels": False},  # would undo what smaller ones have learnt
     },
-    "small-images": {"grow": {"resolutions": (16,), "epochs": 10.3}},
+    "small-images": {"grow": {"resolutions": (16,)}},
     "not-sorted": {"shrink": {"sort_channels": False}},
     "no-ramp": {"shrink": {"ramp": 0.0}},
-    "no-smallest": {"shrink": {"subnets": ("largest", "random", "random"), "epochs": 2.61}},
+    "no-smallest": {"shrink": {"subnets": ("largest", "random", "random")}},
     # what subnets learn from
     "no-distillation": {"shrink": {"distillation": 0.0}, "fold": {"distillation": 0.0}},
     "alpha-divergence": {"shrink": {"divergence": "alpha", "label_weight": 0.0}},
     # the fold phase
-    "no-fold": {"shrink": {"epochs": 3.51, "final_learning_rate": 0.0}, "fold": None},
+    "no-fold": {"shrink": {"final_learning_rate": 0.0}, "fold": None},
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "shifts": {RECIPE: {"crop_padding": 2}},
@@ -73,7 +76,17 @@ def _variant(name: str, seed: int) -> Recipe:
         if phase["name"] not in left_out
     ]
     general = {"name": name, "seed": seed, "profile": False, "phases": phases}
-    return Recipe.model_validate(fields | (changes.get(RECIPE) or {}) | general)
+    recipe = Recipe.model_validate(fields | (changes.get(RECIPE) or {}) | general)
+    return _at_the_cost_of(read_recipe("fast"), recipe, next(iter(changes)))
+
+
+def _at_the_cost_of(target: Recipe, recipe: Recipe, stretched: str) -> Recipe:
+    """The recipe with one phase's epochs such that all its training MACs are those of `target`."""
+    cost = estimate(recipe, TRAIN_IMAGES)
+    missing = estimate(target, TRAIN_IMAGES).total.macs - cost.total.macs
+    factors = {c.name: 1 + missing / c.macs if c.name == stretched else 1.0 for c in cost.phases}
+    phases = (p.model_copy(update={"epochs": p.epochs * factors[p.name]}) for p in recipe.phases)
+    return recipe.model_copy(update={"phases": tuple(phases)})
 
 
 if __name__ == "__main__":
