@@ -70,7 +70,10 @@ class Ledger(_Frozen):
     `energy_source` says how energy was measured and which electricity was assumed, or why there
     is no figure. `code_version` ends in the commit where the code ran from a checkout, and in
     `.dirty` where that had changes. `start` names the net that training began with, whose own
-    cost is not included; None where it began with random weights.
+    cost is not included; None where it began with random weights. `recipe_sha256` is of all that
+    is in the recipe but its seed. `settings` says on what it ran: hardware, processes, threads,
+    versions; in order, where it was interrupted and went on otherwise. The fields of those names
+    are then the last ones, and the hours compare with no other run's.
     """
 
     recipe: str
@@ -91,6 +94,7 @@ class Ledger(_Frozen):
     energy_kwh: float | None = None
     co2_kg: float | None = None
     energy_source: str | None = None
+    settings: tuple[str, ...] = ()
     finished: str
 
     @property

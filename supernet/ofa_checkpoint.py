@@ -67,6 +67,11 @@ def _load(path: Path, supernet: Supernet, names: Mapping[str, str], found: State
     shapes |= normalization_shapes("shared-statistics", supernet.space, ())
     problems = differences({theirs: shapes[ours] for ours, theirs in names.items()}, found)
     problems += [f"{key} is not finite" for key in found if not found[key].isfinite().all()]
+    problems += [
+        f"{key} is negative"
+        for key in found
+        if key.endswith("running_var") and (found[key] < 0).any()
+    ]
     if problems:
         raise CheckpointError(f"checkpoint {path}: {'; '.join(problems)}")
     tensors = {ours: found[theirs] for ours, theirs in names.items()}

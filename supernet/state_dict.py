@@ -6,6 +6,7 @@ A file is data, never code: it is unpickled with `weights_only=True`.
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,21 @@ def read_state_dict(what: str, path: Path) -> dict[str, Tensor]:
     state = document.get("state_dict", document) if isinstance(document, dict) else document
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{what} {path}: expected a state-dict, or one under 'state_dict'")
-    return {
-        str(key).removeprefix("module."): tensor.float()
+    weights = {
+        str(key).removeprefix("module."): tensor
         for key, tensor in state.items()
         if not str(key).endswith("num_batches_tracked")
     }
+    for key, tensor in weights.items():
+        if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
+            raise ValueError(f"{what} {path}: {key}: expected a dense tensor of real numbers")
+    return {key: tensor.float() for key, tensor in weights.items()}
 
 
 def _read(what: str, path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with the file is told by the error
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         if error.filename is None:  # not the file system's: the archive in the file is torn

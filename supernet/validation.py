@@ -31,6 +31,13 @@ def first_error(error: ValidationError) -> str:
     return f"{field}: {text}{more}" if field else text + more
 
 
+def file_name(value: str) -> str:
+    """`value`, where it can also name a file or folder of its own; `ValueError` otherwise."""
+    if not value.isprintable() or "/" in value or value.strip(". ") != value or not value:
+        raise ValueError("expected a name without '/', and without dots or spaces around it")
+    return value
+
+
 def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Shaped]) -> list[str]:
     """Every missing, unexpected or misshapen tensor in words; empty where all is as expected."""
     problems = [f"missing {name}" for name in expected.keys() - found.keys()]

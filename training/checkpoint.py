@@ -20,7 +20,8 @@ from training.costs.energy import Energy
 @dataclass(slots=True)
 class Progress:
     """The next step to do, and what the phase at hand has cost so far: `seconds` in all, of which
-    `waiting` for images; `loss` is a moving average."""
+    `waiting` for images. `loss` and the first subnet's `accuracy` [0, 1] on its batches are moving
+    averages over about 50 steps."""
 
     phase: int = 0
     step: int = 0
@@ -31,6 +32,13 @@ class Progress:
     energy_kwh: float | None = None
     co2_kg: float | None = None
     loss: float = 0.0
+    accuracy: float = 0.0
+
+    def watch(self, loss: float, accuracy: float) -> None:
+        """Take in a step's figures, before the step is counted."""
+        share = max(0.02, 1 / (self.step + 1))  # the plain mean of the first 50
+        self.loss += share * (loss - self.loss)
+        self.accuracy += share * (accuracy - self.accuracy)
 
     def add(self, energy: Energy) -> None:
         """What was taken since the last time; nothing where nothing is measured."""
@@ -45,8 +53,8 @@ class Progress:
             epochs=phase.epochs,
             images=self.images,
             macs=self.macs,
-            hours=round(self.seconds / 3600, 4),
-            waiting_hours=round(self.waiting / 3600, 4),
+            hours=round(self.seconds / 3600, 6),
+            waiting_hours=round(self.waiting / 3600, 6),
             energy_kwh=self.energy_kwh,
             co2_kg=self.co2_kg,
             train_loss=round(self.loss, 4),
@@ -56,7 +64,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Weights, the updater's state within a phase, the teacher's weights once there is one, and
-    the ledger. `identity` is the run's: its recipe and what it started from."""
+    the ledger. `identity` is the run's: its recipe and what it started from. `settings` are what
+    it has run on so far, in order."""
 
     identity: str
     progress: Progress
@@ -64,6 +73,7 @@ class Checkpoint:
     updater: dict[str, Any]
     teacher: dict[str, Tensor]
     phases: tuple[Phase, ...]
+    settings: tuple[str, ...]
 
     def write(self, path: Path) -> None:
         state = {
@@ -73,6 +83,7 @@ class Checkpoint:
             "updater": self.updater,
             "teacher": self.teacher,
             "phases": [phase.model_dump() for phase in self.phases],
+            "settings": list(self.settings),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -108,4 +119,5 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         updater=state["updater"],
         teacher=state["teacher"],
         phases=tuple(Phase(**phase) for phase in state["phases"]),
+        settings=tuple(state["settings"]),
     )

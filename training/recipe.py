@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from supernet.design_space import DesignSpace
 from supernet.presets import design_space
-from supernet.validation import first_error
+from supernet.validation import file_name, first_error
 from training.images.augmentation import Augmentation
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Pick = Literal["largest", "smallest", "random"]
 START: Final = "start"
+
+
+Name = Annotated[str, AfterValidator(file_name)]
 
 
 class _Frozen(BaseModel):
@@ -28,8 +32,8 @@ class _Frozen(BaseModel):
 class Phase(_Frozen):
     """One stretch of training with its own subnets and learning rate."""
 
-    name: str
-    epochs: Positive
+    name: Name
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)]
     """Passes over the training images; may be a fraction."""
     learning_rate: Positive
     """The peak, reached after `warmup`."""
@@ -97,12 +101,12 @@ class Phase(_Frozen):
 class Recipe(_Frozen):
     """Everything that decides a training run besides the images themselves."""
 
-    name: str
+    name: Name
     design_space: str | None = None
     """A preset; a recipe without one starts from an artifact, on that artifact's space."""
     dataset: Literal["fashion-mnist", "image-folder"] | None = None
     """What the images must come as; by default whatever `--data` is found to be."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=2)]
     validation_images: Annotated[int, Field(ge=1)]
     """Held out of the training images, evenly over the classes, for the catalog's accuracy,
@@ -134,7 +138,7 @@ class Recipe(_Frozen):
     """Of forward and backward; weights, gradients and optimizer stay in float32."""
     compile: bool = False
     """Compile the forward with torch.compile, a graph for each architecture met."""
-    crop_padding: Annotated[int, Field(ge=0)] = 2
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 2
     """Pixels of zero padding a random crop may shift into (Fashion-MNIST)."""
     min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.08
     """Smallest part of an image's area that a random crop takes (image folders)."""
@@ -170,6 +174,11 @@ class Recipe(_Frozen):
                 raise ValueError(
                     f"phase {phase.name!r}: micro_batches: expected a divisor of the batch size "
                     f"{self.batch_size}, got {phase.micro_batches}"
+                )
+            if self.batch_size == phase.micro_batches and phase.normalization == "batch":
+                raise ValueError(
+                    f"phase {phase.name!r}: micro_batches: expected at least 2 images in each, to "
+                    "be normalised by their own statistics"
                 )
             if self.compile and phase.share_prefix:
                 raise ValueError(f"phase {phase.name!r}: share_prefix: cannot be compiled")
@@ -218,7 +227,9 @@ class Recipe(_Frozen):
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+        """Of all but the seed: runs of one recipe have one."""
+        fields = self.model_dump_json(exclude_defaults=True, exclude={"seed"})
+        return hashlib.sha256(fields.encode()).hexdigest()
 
 
 def _check_among(phase: Phase, field: str, allowed: set[int]) -> None:
@@ -242,7 +253,8 @@ def read_recipe(recipe: str) -> Recipe:
     else:
         text = _read_file(recipe)
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        fields = json.dumps(tomllib.loads(text), default=str)
+        return Recipe.model_validate_json(fields, strict=True)
     except RecursionError:
         raise ValueError(f"recipe {recipe}: not TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
@@ -253,7 +265,7 @@ def read_recipe(recipe: str) -> Recipe:
 
 def _read_file(recipe: str) -> str:
     try:
-        return Path(recipe).read_text("utf-8")
+        return Path(recipe).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         shipped = ", ".join(shipped_recipes())

@@ -44,7 +44,6 @@ class RunReport:
     def __init__(self, log: Path, tensorboard: Path | None = None) -> None:
         self._log = Log(log)
         self._curves = Curves(tensorboard) if tensorboard else None
-        self._accuracy = 0.0
         self._phase: Phase | None = None
         self._phase_steps = self._steps_before = 0
         self._last = checkpoint.Progress()
@@ -77,9 +76,8 @@ class RunReport:
             self._go_on(report)
         if self._phase != report.phase:
             self._enter_phase(report)
-        self._accuracy += 0.02 * (report.accuracy - self._accuracy)
         progress, steps = report.progress, report.steps
-        figures = f"loss {progress.loss:.3f}  accuracy {self._accuracy:.3f}"
+        figures = f"loss {progress.loss:.3f}  accuracy {progress.accuracy:.3f}"
         self._bar.update(self._task, completed=progress.step, figures=figures)
         if progress.step % min(LOG_STEPS, max(1, steps // 20)) == 0 or progress.step == steps:
             self._write(report)
@@ -87,7 +85,6 @@ class RunReport:
     def _go_on(self, report: StepReport) -> None:
         """The first step of this process, which may not be the first of the run."""
         progress = report.progress
-        self._accuracy = report.accuracy
         self._steps_before = self._log.go_on_after(progress.phase, progress.step - 1)
         if self._curves:
             self._curves.go_on_after(self._steps_before + progress.step - 1)
@@ -111,7 +108,7 @@ class RunReport:
         waiting = round((progress.waiting - last.waiting) / seconds, 4)
         curves = {
             "loss": round(progress.loss, 4),
-            "batch_accuracy": round(self._accuracy, 4),
+            "batch_accuracy": round(progress.accuracy, 4),
             "learning_rate": float(f"{report.learning_rate:.5g}"),
         }
         line = self._log.append(

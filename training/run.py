@@ -13,7 +13,7 @@ from supernet.artifact import Artifact, Description
 from supernet.catalog import Catalog
 from supernet.manifest import Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
-from supernet.normalization import BatchNormalization
+from supernet.normalization import BatchNormalization, PieceAffine
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
 from training.costs import ledger
 from training.costs.energy import EnergyMeter
@@ -35,18 +35,19 @@ from training.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a run is given besides its recipe. `data`, `start` and `subnet` decide its
-    result.
+    """What a run is given besides its recipe. `data`, `start`, `subnet` and `until` decide
+    its result.
 
     `data` is the images' folder (None: look for Fashion-MNIST), `start` an artifact to begin
-    with, `subnet` the id of the one subnet of it to train, `num_workers` processes that load
-    image files, `evaluation_images` how many of each held-out split count (None: the recipe's
-    word), `country` where the electricity comes from.
+    with, `subnet` the id of the one subnet of it to train, `until` the phase to stop after,
+    `num_workers` processes that load image files, `evaluation_images` how many of each held-out
+    split count (None: the recipe's word), `country` where the electricity comes from.
     """
 
     data: Path | None = None
     start: Path | None = None
     subnet: str | None = None
+    until: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_threads: int = 1
     num_workers: int = 0
@@ -61,15 +62,16 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     Says on standard error what it will cost and what it has cost. Returns what was written, in
     the first process; None in the others. Raises `ValueError` for bad input.
     """
+    part = recipe.until(setting.until) if setting.until else recipe
     if recipe.design_space is None and setting.start is None:
         raise ValueError(f"recipe {recipe.name}: has no design_space: give --from ARTIFACT")
     beginning = artifact.load(setting.start) if setting.start else None
     preprocessing = _preprocessing(recipe, beginning)
     dataset = _dataset(recipe, setting, preprocessing, beginning)
-    start = _start(recipe, setting.subnet, beginning, len(dataset.labels))
+    start = _start(part, setting.subnet, beginning, len(dataset.labels))
     artifact.check_place(RunFolder(out).artifact)
     with processes(setting.device) as group, RunFolder(out).held(group):
-        done = _train(recipe, RunFolder(out), setting, start, dataset, group)
+        done = _train(recipe, part, RunFolder(out), setting, start, dataset, group)
     if done is None:
         return None
     description = Description(
@@ -94,13 +96,16 @@ class _Trained:
 
 def _train(
     recipe: Recipe,
+    part: Recipe,
     folder: RunFolder,
     setting: Setting,
     start: Start,
     dataset: Dataset,
     group: Processes,
 ) -> _Trained | None:
-    """The recipe's phases; what comes of them in the first of the processes."""
+    """The phases of `part`, what is to be done of the recipe now; what comes of them in the first
+    of the processes."""
+    where = ledger.hardware(setting.device, group.count)
     with EnergyMeter(setting.country) as meter:
         trainer = Trainer(
             recipe,
@@ -108,6 +113,8 @@ def _train(
             dataset.train,
             folder.checkpoint,
             identity=f"{start.identity} on {dataset.identity}",
+            setting=ledger.setting(where, group.count, setting.num_threads, recipe.precision),
+            until=setting.until,
             teacher=start.teacher,
             num_threads=setting.num_threads,
             device=setting.device,
@@ -117,12 +124,12 @@ def _train(
         if not group.is_first:
             trainer.run(lambda _: None)
             return None
-        expected = _say_cost(recipe, start, len(dataset.train), setting, group)
+        expected = _say_cost(part, start, len(dataset.train), setting, group)
         meter.since_last()  # what the estimate took is not the run's
         with RunReport(folder.log, setting.tensorboard) as report, stopped(trainer.stop, group):
             trainer.run(report)
     written = ledger.build(
-        recipe,
+        part,
         trainer.phases,
         train_images=len(dataset.train),
         validation_images=len(dataset.validation),
@@ -131,6 +138,7 @@ def _train(
         device=setting.device,
         start=start.origin,
         energy_source=meter.read().source,
+        settings=trainer.settings,
     )
     return _Trained(trainer.supernet.cpu().eval(), written, expected)
 
@@ -147,6 +155,7 @@ def _say_cost(
         Console(stderr=True),
         space=space,
         teacher_space=start.teacher.space if start.teacher else None,
+        folded=isinstance(start.supernet.normalization, PieceAffine),
         macs_per_second=rate * group.count,
     )
 

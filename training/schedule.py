@@ -25,6 +25,21 @@ def steps_per_epoch(recipe: Recipe, train_images: int) -> int:
     return max(1, train_images // recipe.batch_size)
 
 
+def check_batches(recipe: Recipe, train_images: int, processes: int) -> None:
+    """A batch is whole, and micro-batches are what processes share out, as many to each."""
+    if recipe.batch_size > train_images:
+        raise ValueError(
+            f"batch_size: expected at most the {train_images} training images, got "
+            f"{recipe.batch_size}"
+        )
+    for phase in recipe.phases:
+        if phase.micro_batches % processes:
+            raise ValueError(
+                f"phase {phase.name!r}: micro_batches: expected a multiple of the {processes} "
+                f"processes, got {phase.micro_batches}"
+            )
+
+
 def phase_steps(recipe: Recipe, phase: Phase, train_images: int) -> int:
     return max(1, round(phase.epochs * steps_per_epoch(recipe, train_images)))
 

@@ -26,8 +26,9 @@ from training.schedule import phase_space
 class Start:
     """The net to train, a teacher that is already there, and what the result is called.
 
-    `identity` tells this start from others, so that a run does not go on from a checkpoint that
-    began elsewhere; `origin` is the artifact it came from, for the ledger.
+    `identity` tells this start from others that the same recipe may have, so that a run does not
+    go on from a checkpoint that began elsewhere; `origin` is the artifact it came from, for the
+    ledger.
     """
 
     supernet: Supernet
@@ -45,14 +46,14 @@ def untrained(recipe: Recipe, classes: int, subnet: str | None = None) -> Start:
         raise ValueError("the images have only one class: expected at least 2")
     space = design_space(recipe.design_space)
     skeleton = space.skeleton.model_copy(update={"classes": classes})
-    space, identity = space.model_copy(update={"skeleton": skeleton}), recipe.sha256
+    space = space.model_copy(update={"skeleton": skeleton})
     if subnet is not None:
-        space, identity = space.narrowed(Architecture.parse(subnet)), f"{identity}/{subnet}"
+        space = space.narrowed(Architecture.parse(subnet))
     _check_pieces(recipe, space)
     with torch.random.fork_rng():
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         supernet = Supernet(space)
-    return Start(supernet, None, _file_name(space.name), identity)
+    return Start(supernet, None, _file_name(space.name), subnet or "all")
 
 
 def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classes: int) -> Start:
@@ -61,7 +62,7 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
     Raises `ValueError` where the images have other classes and the recipe does not ask for a
     `new_classifier`, and where the subnet is not of the space.
     """
-    supernet, identity = artifact.supernet, f"{recipe.sha256}+{artifact.manifest.artifact_hash}"
+    supernet, identity = artifact.supernet, artifact.manifest.artifact_hash
     name, origin = (
         artifact.manifest.name,
         f"{artifact.manifest.name} {artifact.manifest.artifact_hash}",

@@ -5,6 +5,7 @@ Knows nothing of schedules, optimizers or other processes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -99,6 +100,20 @@ class Step:
             if gradient is not None:
                 old = sums[i]
                 sums[i] = gradient if old is None else old + gradient
+
+
+def forward_of(recipe: Recipe, supernet: Supernet) -> Forward:
+    """Paths through `supernet`, compiled where the recipe asks for it.
+
+    Each path at each resolution is a graph of its own. torch stops compiling after eight, with
+    no more than a warning, and would train on uncompiled; so its limits are lifted.
+    """
+    if not recipe.compile:
+        return supernet.run_path
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = sys.maxsize
+    compiled: Forward = torch.compile(supernet.run_path, dynamic=False)
+    return compiled
 
 
 def loss_of(recipe: Recipe, phase: Phase) -> Loss:

@@ -28,24 +28,23 @@ from supernet.normalization import BatchNormalization, PieceAffine
 from training import schedule
 from training.calibrate import average_affines
 from training.checkpoint import Checkpoint, Progress, read_checkpoint
-from training.costs.cost import covering_macs, step_macs
+from training.costs.cost import fold_start_macs, step_macs
 from training.costs.energy import EnergyMeter
 from training.images.data import Batch, BatchPlan, ImageSource
 from training.processes import Processes
 from training.randomness import python_random
 from training.recipe import Phase, Recipe
-from training.step import Forward, Step, loss_of
+from training.step import Step, forward_of, loss_of
 from training.updater import Updater
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step tells whoever watches: `accuracy` [0, 1] is the first subnet's on the batch."""
+    """What a step tells whoever watches."""
 
     phase: Phase
     progress: Progress
     steps: int
-    accuracy: float
     learning_rate: float
 
 
@@ -57,7 +56,9 @@ class Trainer:
 
     `start` is the untrained or imported net, `teacher` one that is there from the beginning.
     `checkpoint` is the file to go on from where it exists, and to write to; `identity` tells the
-    run from others that may have left a file there. The same recipe, start and images give the
+    run from others that may have left a file there; `setting` says what it runs on, which may be
+    something else when it goes on (`settings` has all). With `until` it ends after the phase of
+    that name, and goes on from there another time. The same recipe, start and images give the
     same weights whether or not the run was interrupted.
 
     The micro-batches of a step run side by side on `num_threads` threads, each with one of
@@ -74,6 +75,8 @@ class Trainer:
         checkpoint: Path,
         *,
         identity: str = "",
+        setting: str = "",
+        until: str | None = None,
         teacher: Supernet | None = None,
         num_threads: int = 1,
         device: torch.device | None = None,
@@ -83,35 +86,23 @@ class Trainer:
         torch.set_num_threads(1)
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="micro-batch")
         self.recipe, self.images, self.path = recipe, images, checkpoint
+        self._to_do = (recipe.until(until) if until else recipe).phases
         self.device, self.processes = device or torch.device("cpu"), processes or Processes()
         self._meter, self.stop = meter, threading.Event()
-        self.identity = identity or recipe.sha256
+        self.identity = f"{recipe.sha256}, seed {recipe.seed}, {identity}"
         self.space = start.space
         self.progress = Progress()
         self.phases: tuple[manifest.Phase, ...] = ()
+        self.settings: tuple[str, ...] = (setting,)
         self.teacher = teacher and teacher.to(self.device).requires_grad_(False)
         self.supernet = channels_last(start).to(self.device)
-        self._check_batches()
+        schedule.check_batches(recipe, len(images), self.processes.count)
         self._restore()
-
-    def _check_batches(self) -> None:
-        """A batch is whole, and micro-batches are what processes share out: each gets as many."""
-        if self.recipe.batch_size > len(self.images):
-            raise ValueError(
-                f"batch_size: expected at most the {len(self.images)} training images, got "
-                f"{self.recipe.batch_size}"
-            )
-        for phase in self.recipe.phases:
-            if phase.micro_batches % self.processes.count:
-                raise ValueError(
-                    f"phase {phase.name!r}: micro_batches: expected a multiple of the "
-                    f"{self.processes.count} processes, got {phase.micro_batches}"
-                )
 
     def run(self, report: Report) -> None:
         """Train through all phases that are left."""
-        while self.progress.phase < len(self.recipe.phases):
-            phase = self.recipe.phases[self.progress.phase]
+        while self.progress.phase < len(self._to_do):
+            phase = self._to_do[self.progress.phase]
             self.supernet.space = schedule.phase_space(phase, self.space)
             if self.progress.step == 0:
                 self._begin(phase)
@@ -139,18 +130,12 @@ class Trainer:
         self._current = Step(
             supernet=self.supernet,
             parameters=self._updater.parameters,
-            forward=self._forward(),
+            forward=forward_of(self.recipe, self.supernet),
             teach=self._teach if taught else None,
             phase=phase,
             loss=loss_of(self.recipe, phase),
             autocast=self._autocast,
         )
-
-    def _forward(self) -> Forward:
-        if not self.recipe.compile:
-            return self.supernet.run_path
-        compiled: Forward = torch.compile(self.supernet.run_path, dynamic=False)
-        return compiled
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         reduced = self.recipe.precision == "bfloat16"
@@ -165,10 +150,10 @@ class Trainer:
                 batches = self._own_batches(phase, stream)
                 self.progress.waiting += time.perf_counter() - started
                 rate = schedule.learning_rate(phase, self.progress.step, steps)
-                accuracy = self._step(phase, steps, rate, batches)
+                self._step(phase, steps, rate, batches)
                 self.progress.step += 1
                 self.progress.seconds += time.perf_counter() - started
-                report(StepReport(phase, self.progress, steps, accuracy, rate))
+                report(StepReport(phase, self.progress, steps, rate))
                 stopping = self.stop.is_set()
                 if self.progress.step % self.recipe.checkpoint_steps == 0 or stopping:
                     self._count_energy()
@@ -196,8 +181,8 @@ class Trainer:
             for b in itertools.islice(stream, count)
         ]
 
-    def _step(self, phase: Phase, steps: int, rate: float, batches: list[Batch]) -> float:
-        """One batch through the step's subnets; returns the first one's accuracy on it."""
+    def _step(self, phase: Phase, steps: int, rate: float, batches: list[Batch]) -> None:
+        """One batch through the step's subnets."""
         step = self.progress.step
         archs = self._archs(phase, step)
         weights = schedule.loss_weights(phase, step, steps)
@@ -211,8 +196,7 @@ class Trainer:
         self._updater.update(rate, step)
         self.progress.images += self.recipe.batch_size
         self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
-        self.progress.loss += (0.02 if step else 1.0) * (loss - self.progress.loss)
-        return float(accuracy)
+        self.progress.watch(loss, accuracy)
 
     def _teach(self, x: Tensor) -> Tensor:
         assert self.teacher is not None
@@ -241,11 +225,8 @@ class Trainer:
     def _average_affines(self, phase: Phase) -> None:
         """The start of a fold phase, counted as part of its cost."""
         started, rng = time.perf_counter(), python_random(self.recipe.seed, phase.name, "subnets")
-        space, size = self.supernet.space, min(schedule.CALIBRATION_BATCH_SIZE, len(self.images))
         average_affines(self.supernet, self._calibration_batches(phase), rng)
-        resolutions = itertools.cycle(space.resolutions)
-        for resolution in itertools.islice(resolutions, schedule.CALIBRATION_BATCHES):
-            self.progress.macs += size * covering_macs(space, resolution)
+        self.progress.macs += fold_start_macs(self.supernet.space, len(self.images))
         self.progress.seconds += time.perf_counter() - started
 
     def _calibration_batches(self, phase: Phase) -> Iterator[Tensor]:
@@ -276,6 +257,7 @@ class Trainer:
             updater=self._updater.state() if self.progress.step else {},
             teacher=self._trained_teacher(),
             phases=self.phases,
+            settings=self.settings,
         ).write(self.path)
 
     def _trained_teacher(self) -> dict[str, Tensor]:
@@ -288,7 +270,16 @@ class Trainer:
         saved = read_checkpoint(self.path, self.identity)
         if saved is None:
             return
+        if (saved.progress.phase, saved.progress.step) > (len(self._to_do), 0):
+            raise ValueError(
+                f"checkpoint {self.path}: has gone on beyond the phase {self._to_do[-1].name!r}; "
+                "give another --out"
+            )
         self.progress, self.phases = saved.progress, saved.phases
+        if saved.settings[-1:] == self.settings:
+            self.settings = saved.settings
+        else:
+            self.settings = saved.settings + self.settings
         _load(self.supernet, saved.weights)
         if saved.teacher:
             (phase,) = (p for p in self.recipe.phases if p.name == self.recipe.teacher)

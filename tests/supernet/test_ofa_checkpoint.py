@@ -151,6 +151,7 @@ def test_every_odd_key_is_listed(path: Path, elastic_state: State) -> None:
     state["extra.weight"] = torch.zeros(1)
     state["blocks.9.conv.point_linear.conv.conv.weight"] = torch.zeros(80, 240, 3, 3)
     state["classifier.linear.bias"] = torch.full((10,), float("nan"))
+    state["first_conv.bn.running_var"] = -state["first_conv.bn.running_var"]
     message = refusal(path, state)
     for part in (
         "missing blocks.3.conv.point_linear.bn.bn.running_var",
@@ -158,9 +159,20 @@ def test_every_odd_key_is_listed(path: Path, elastic_state: State) -> None:
         "unexpected extra.weight",
         "blocks.9.conv.point_linear.conv.conv.weight has shape [80, 240, 3, 3], expected [80, 240",
         "classifier.linear.bias is not finite",
+        "first_conv.bn.running_var is negative",
     ):
         assert part in message
-    assert message.count(";") == 4
+    assert message.count(";") == 5
+
+
+@pytest.mark.parametrize(
+    "odd", [torch.zeros(10).to_sparse(), torch.zeros(10, dtype=torch.complex64)]
+)
+def test_tensors_that_are_no_weights_are_refused(
+    path: Path, elastic_state: State, odd: Tensor
+) -> None:
+    message = refusal(path, elastic_state | {"classifier.linear.bias": odd})
+    assert "classifier.linear.bias: expected a dense tensor of real numbers" in message
 
 
 def test_what_is_no_such_net_is_told(path: Path, elastic_state: State) -> None:

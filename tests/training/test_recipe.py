@@ -74,6 +74,15 @@ def test_fast_is_one_stage_without_a_teacher_and_one_line_of_rates(name: str) ->
         ("clip_norm = inf", "clip_norm"),
         ("design_space = 'imagenet-mbv3'", r"mean: expected 3 value\(s\), got 1"),
         ("compile = 'fast'", "compile"),
+        ("compile = 1", "compile: Input should be a valid boolean"),
+        ("batch_size = '64'", "batch_size: Input should be a valid integer"),
+        ("weight_decay = true", "weight_decay: Input should be a valid number"),
+        ("seed = -1", "seed: Input should be greater than or equal to 0"),
+        ("crop_padding = 1000000", "crop_padding: Input should be less than or equal to 64"),
+        ("name = ''", "name: expected a name without '/'"),
+        ("name = '../../x'", "name: expected a name without '/'"),
+        ("batch_size = 2", "micro_batches: expected at least 2 images in each"),
+        ("mean = 1979-05-27", "mean: Input should be a valid"),
     ],
 )
 def test_bad_recipe_is_one_line_naming_the_field(tmp_path: Path, line: str, message: str) -> None:
@@ -123,7 +132,23 @@ def test_phases_that_cannot_follow_each_other_are_refused(make_recipe: object) -
         make_recipe(phases=(teacher, teacher))
 
 
-def test_hash_changes_with_what_decides_the_run(make_recipe: object) -> None:
+def test_hash_changes_with_what_is_in_the_recipe_but_not_with_the_seed(
+    make_recipe: object,
+) -> None:
     assert callable(make_recipe)
-    assert make_recipe().sha256 == make_recipe().sha256
-    assert make_recipe().sha256 != make_recipe(seed=1).sha256
+    assert make_recipe().sha256 == make_recipe(seed=1).sha256
+    assert make_recipe().sha256 != make_recipe(weight_decay=0.5).sha256
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    shipped = Path("training/recipes/fast.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(shipped, "utf-8-sig")
+    assert read_recipe(str(tmp_path / "mine.toml")) == read_recipe("fast")
+
+
+@pytest.mark.parametrize("epochs", ["1e30", "'2'", "0", "true"])
+def test_epochs_are_a_number_that_can_be_run(tmp_path: Path, epochs: str) -> None:
+    text = Path("training/recipes/fast.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace("epochs = 4.5", f"epochs = {epochs}"))
+    with pytest.raises(ValueError, match=r"phases\.0\.epochs: Input should be "):
+        read_recipe(str(tmp_path / "mine.toml"))

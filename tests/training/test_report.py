@@ -27,9 +27,15 @@ PHASES = tuple(
 def _report(phase: int, step: int) -> StepReport:
     """A step of 8 images in half a second, a tenth of which goes into waiting."""
     progress = Progress(
-        phase=phase, step=step, images=8 * step, seconds=0.5 * step, waiting=0.05 * step, loss=2.0
+        phase=phase,
+        step=step,
+        images=8 * step,
+        seconds=0.5 * step,
+        waiting=0.05 * step,
+        loss=2.0,
+        accuracy=0.5,
     )
-    return StepReport(PHASES[phase], progress, STEPS[phase], 0.5, 0.1 / step)
+    return StepReport(PHASES[phase], progress, STEPS[phase], 0.1 / step)
 
 
 def _run(folder: Path, steps: Iterable[tuple[int, int]], *, curves: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from training.distillation import Loss, soft_cross_entropy
 from training.images.data import Batch
-from training.recipe import Phase
-from training.step import Gradients, Step
+from training.recipe import Phase, Recipe
+from training.step import Gradients, Step, forward_of
+
+MakeRecipe = Callable[..., Recipe]
 
 SMALL, LARGE = Architecture((2, 2), 16), Architecture((4, 4), 16)
 
@@ -113,3 +116,20 @@ def test_a_compiled_forward_gives_the_same_gradients(supernet: Supernet, batch: 
         Loss(0.0, 1.0, 0.0, soft_cross_entropy), contextlib.nullcontext,
     )  # fmt: skip
     _assert_close(step.gradients(batch, [LARGE], [1.0]), eager)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own
+def test_more_paths_than_torch_would_compile_are_compiled(
+    make_recipe: MakeRecipe, supernet: Supernet, batch: Batch
+) -> None:
+    """It stops after eight and says so in a warning, which is an error here."""
+    forward = forward_of(make_recipe(compile=True), supernet)
+    archs = [arch for arch in supernet.space.enumerate() if arch.resolution == batch.x.shape[-1]]
+    assert len(archs) > 8
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch.no_grad():
+        for arch in archs:
+            forward(batch.x, arch.resolution, supernet.space.variants(arch))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(archs)

@@ -73,9 +73,14 @@ class _CutError(Exception):
     """Stands for a kill."""
 
 
-def _new(recipe: Recipe, images: Images, path: Path, num_threads: int = 1) -> Trainer:
-    start = untrained(recipe, classes=10)
-    return Trainer(recipe, start.supernet, _source(images), path, num_threads=num_threads)
+def _new(
+    recipe: Recipe, images: Images, path: Path, num_threads: int = 1, until: str | None = None
+) -> Trainer:
+    start, source = untrained(recipe, classes=10).supernet, _source(images)
+    setting = f"{num_threads} thread(s)"
+    return Trainer(
+        recipe, start, source, path, num_threads=num_threads, setting=setting, until=until
+    )
 
 
 def _source(images: Images) -> ImageSource:
@@ -124,6 +129,35 @@ def test_resumed_run_ends_bit_for_bit_the_same(
     _assert_same(whole.supernet.state_dict(), resumed.supernet.state_dict())
     assert [p.images for p in whole.phases] == [p.images for p in resumed.phases]
     assert [p.macs for p in whole.phases] == [p.macs for p in resumed.phases]
+    assert [p.train_loss for p in whole.phases] == [p.train_loss for p in resumed.phases]
+
+
+def test_a_run_that_ended_after_a_phase_goes_on_from_there(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.pt"
+    part = _new(make_recipe(), images, path, until="compound")
+    part.run(_silent)
+    assert [phase.name for phase in part.phases] == ["teacher", "compound"]
+    resumed = _trained(make_recipe(), images, path, num_threads=2)
+    whole = _uninterrupted(make_recipe(), images, tmp_path / "whole.pt")
+    _assert_same(whole.supernet.state_dict(), resumed.supernet.state_dict())
+    assert resumed.settings == ("1 thread(s)", "2 thread(s)")
+    with pytest.raises(ValueError, match="has gone on beyond the phase 'compound'"):
+        _new(make_recipe(), images, path, until="compound")
+
+
+def test_a_phase_that_has_begun_is_beyond_the_one_before(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.pt"
+    trainer = _new(make_recipe(), images, path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(lambda report: trainer.stop.set() if report.progress.phase == 1 else None)
+    with pytest.raises(ValueError, match="has gone on beyond the phase 'teacher'"):
+        _new(make_recipe(), images, path, until="teacher")
+    assert _new(make_recipe(), images, path, until="compound").progress.phase == 1
+    assert _new(make_recipe(), images, path).settings == ("1 thread(s)",)
 
 
 def test_threads_do_not_change_the_result(

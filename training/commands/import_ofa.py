@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from supernet.commandline import Parser
 from supernet.presets import Freedom, imagenet_mbv3
+from training.commands.options import name_of_file
 
 if TYPE_CHECKING:
     from supernet.accuracy_predictor import AccuracyPredictor
@@ -40,7 +41,9 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
         help="which subnets to offer; by default all that a net with kernel transforms has, and "
         "CompOFA's 243 a resolution of one without",
     )  # fmt: skip
-    parser.add_argument("--name", help="of the artifact; that of its design space by default")
+    parser.add_argument(
+        "--name", type=name_of_file, help="of the artifact; that of its design space by default"
+    )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="one a line; their numbers by default"
     )

@@ -7,6 +7,8 @@ import math
 import os
 from pathlib import Path
 
+from supernet.validation import file_name
+
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -35,6 +37,13 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0")
     return int(text)
+
+
+def name_of_file(text: str) -> str:
+    try:
+        return file_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 def milliseconds(text: str) -> float:

@@ -27,7 +27,9 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
     train.add_argument("recipe", help=f"a TOML file, or one of: {', '.join(shipped_recipes())}")
     train.add_argument("--from", dest="start", type=Path, metavar="ARTIFACT", help="begin with it")
     train.add_argument("--subnet", metavar="ID", help="train this one subnet alone")
-    train.add_argument("--until", metavar="PHASE", help="leave out the phases after this one")
+    train.add_argument(
+        "--until", metavar="PHASE", help="stop after this phase; without it the run goes on"
+    )
     train.add_argument("--seed", type=count, help="instead of the recipe's own")
     _add_run(train)
     train.set_defaults(command=_train)
@@ -50,6 +52,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=positive, metavar="N", help="instead of the recipe's own"
     )
     parser.add_argument(
+        "--no-mirror",
+        action="store_true",
+        help="for images with a left and a right, such as text, whatever the recipe says",
+    )
+    parser.add_argument(
         "--evaluation-images",
         type=positive,
         metavar="N",
@@ -68,38 +75,45 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe)
-    if arguments.until is not None:
-        recipe = recipe.until(arguments.until)
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
-    recipe = _with_batch_size(recipe, arguments.batch_size)
+    recipe = _changed(recipe, arguments)
     out = arguments.out or Path("runs") / recipe.name
-    return _run(recipe, out, _setting(arguments, arguments.start, arguments.subnet))
+    setting = _setting(arguments, arguments.start, arguments.subnet, arguments.until)
+    return _run(recipe, out, setting)
 
 
 def _fold(arguments: argparse.Namespace) -> int:
     if read_manifest(arguments.artifact).normalization == "piece-affine":
         raise ValueError(f"artifact {arguments.artifact}: is folded already")
-    recipe = _with_batch_size(read_recipe("fold"), arguments.batch_size)
+    recipe = _changed(read_recipe("fold"), arguments)
     changes = {"epochs": arguments.epochs, "learning_rate": arguments.learning_rate}
     given = {field: value for field, value in changes.items() if value is not None}
     phases = tuple(phase.model_copy(update=given) for phase in recipe.phases)
     out = arguments.out or Path("runs") / f"fold-{arguments.artifact.resolve().name}"
-    setting = _setting(arguments, arguments.artifact, None)
+    setting = _setting(arguments, arguments.artifact)
     return _run(recipe.model_copy(update={"phases": phases}), out, setting)
 
 
-def _with_batch_size(recipe: Recipe, size: int | None) -> Recipe:
-    """Checked like the recipe's own: micro-batches must divide it."""
-    if size is None:
-        return recipe
+def _changed(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
+    """With what is given instead of the recipe's own, checked like that: micro-batches must
+    divide the batch."""
+    size = arguments.batch_size
+    changes: dict[str, object] = {} if size is None else {"batch_size": size}
+    if arguments.no_mirror:
+        changes["mirror"] = False
     try:
-        return Recipe.model_validate(recipe.model_dump() | {"batch_size": size})
+        return Recipe.model_validate(recipe.model_dump() | changes)
     except ValidationError as error:
         raise ValueError(f"--batch-size {size}: {first_error(error)}") from None
 
 
-def _setting(arguments: argparse.Namespace, start: Path | None, subnet: str | None) -> Setting:
+def _setting(
+    arguments: argparse.Namespace,
+    start: Path | None,
+    subnet: str | None = None,
+    until: str | None = None,
+) -> Setting:
     import torch
 
     from training.processes import local_device
@@ -114,6 +128,7 @@ def _setting(arguments: argparse.Namespace, start: Path | None, subnet: str | No
         data=arguments.data,
         start=start,
         subnet=subnet,
+        until=until,
         device=local_device(kind),
         num_threads=arguments.threads,
         num_workers=arguments.workers,

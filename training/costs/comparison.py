@@ -18,7 +18,8 @@ from statistics import fmean
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog, CatalogEntry
 from supernet.durable import write_file
-from supernet.manifest import Ledger, read_manifest
+from supernet.manifest import Ledger, Manifest, read_manifest
+from training.recipe import read_recipe, shipped_recipes
 
 REFERENCE_ACCURACY = 0.8
 """The accuracy from which hypervolume is counted."""
@@ -113,8 +114,9 @@ def largest_macs(runs: Sequence[Run]) -> int:
 def collect(run_folder: Path, kept: Path, command: str | None = None) -> None:
     """Keep the small parts of a finished run's folder in the folder `kept`.
 
-    `command` is what made it, where that was not the ledger's recipe by its name. Raises
-    `ValueError` where the run is not finished or its artifact has no catalog or ledger.
+    `command` is what made it, where that was not a shipped recipe by its name. Raises `ValueError`
+    where it was not and none is given, where the run is not finished or its artifact has no
+    catalog or ledger.
     """
     manifest = read_manifest(run_folder / "artifact")
     if manifest.ledger is None or not manifest.catalog.entries:
@@ -122,7 +124,7 @@ def collect(run_folder: Path, kept: Path, command: str | None = None) -> None:
     log = run_folder / "log.jsonl"
     if not log.exists() or not _is_finished(log.read_text("utf-8"), manifest.ledger):
         raise ValueError(f"run {run_folder}: log.jsonl does not end where the ledger does")
-    command = command or _command(manifest.ledger)
+    command = command or _command(manifest)
     kept.mkdir(parents=True, exist_ok=True)
     rows = io.StringIO()
     table = csv.DictWriter(rows, _COLUMNS, lineterminator="\n")
@@ -134,9 +136,19 @@ def collect(run_folder: Path, kept: Path, command: str | None = None) -> None:
     write_file(kept / "command.txt", f"{command}\n".encode())
 
 
-def _command(ledger: Ledger) -> str:
+def _command(manifest: Manifest) -> str:
+    """What makes a run of a shipped recipe again."""
+    ledger = manifest.ledger
+    assert ledger is not None
+    shipped = ledger.recipe in shipped_recipes()
+    if ledger.start or not shipped or read_recipe(ledger.recipe).sha256 != ledger.recipe_sha256:
+        raise ValueError(
+            f"recipe {ledger.recipe!r}: the run is not of a shipped recipe as it is now: say with "
+            "--command what made it"
+        )
+    subnet = f" --subnet {only.id}" if (only := manifest.design_space.only) else ""
     seed = f" --seed {ledger.seed}" if ledger.seed else ""
-    return f"compofa train {ledger.recipe}{seed}"
+    return f"compofa train {ledger.recipe}{subnet}{seed}"
 
 
 def _is_finished(log: str, ledger: Ledger) -> bool:
@@ -165,8 +177,15 @@ def read_comparisons(folder: Path) -> dict[str, list[Run]]:
 
 
 def by_recipe(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ only in their seeds, by the name of their recipe."""
+    """Runs that differ only in their seeds, by the name of their recipe, and by its hash as well
+    where recipes of one name differ in more."""
+    hashes: dict[str, set[str]] = {}
+    for run in runs:
+        hashes.setdefault(run.ledger.recipe, set()).add(run.ledger.recipe_sha256)
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.ledger.recipe, []).append(run)
+        name, sha256 = run.ledger.recipe, run.ledger.recipe_sha256
+        groups.setdefault(name if len(hashes[name]) == 1 else f"{name} {sha256[:8]}", []).append(
+            run
+        )
     return groups

@@ -6,12 +6,14 @@ Calibration and evaluation are not training and are not counted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from supernet.architecture import Architecture
 from supernet.complexity import piece_macs
 from supernet.design_space import DesignSpace
 from supernet.skeleton import Path, Skeleton
+from training.schedule import CALIBRATION_BATCH_SIZE, CALIBRATION_BATCHES
 
 TRAINING_FACTOR = 3
 """A forward, a backward to the activations and one to the weights."""
@@ -57,11 +59,16 @@ def _shared_macs(skeleton: Skeleton, resolution: int, paths: Iterable[Path]) -> 
     return sum(once.values())
 
 
-def covering_macs(space: DesignSpace, resolution: int) -> int:
-    """MACs of one image through a set of subnets in which each unit takes every form once.
+def fold_start_macs(space: DesignSpace, train_images: int) -> int:
+    """What the start of a fold phase costs: its affines are averaged over batches that run through
+    subnets in which each unit takes every form once."""
+    size = min(CALIBRATION_BATCH_SIZE, train_images)
+    resolutions = itertools.islice(itertools.cycle(space.resolutions), CALIBRATION_BATCHES)
+    return size * sum(_covering_macs(space, resolution) for resolution in resolutions)
 
-    It does not matter how the forms are put together.
-    """
+
+def _covering_macs(space: DesignSpace, resolution: int) -> int:
+    """MACs of one image; it does not matter how the forms are put together."""
     if space.only is not None:
         return forward_macs(space, space.only)
     units = len(space.skeleton.units)

@@ -15,6 +15,7 @@ from rich.table import Table
 from supernet.design_space import DesignSpace
 from supernet.presets import design_space
 from training import schedule
+from training.costs.cost import fold_start_macs
 from training.costs.expectation import expected_step_macs
 from training.recipe import Phase, Recipe, read_recipe
 
@@ -60,12 +61,13 @@ def estimate(
     *,
     space: DesignSpace | None = None,
     teacher_space: DesignSpace | None = None,
+    folded: bool = False,
 ) -> Estimate:
     """What `recipe` costs on so many training images.
 
     `space` is the run's own, by default the preset that the recipe names; `teacher_space` is
-    that of a teacher which is there from the beginning. Raises `ValueError` where a recipe that
-    names no space is given none.
+    that of a teacher which is there from the beginning; `folded` says that the net it begins with
+    is. Raises `ValueError` where a recipe that names no space is given none.
     """
     if space is None and recipe.design_space is None:
         raise ValueError(f"recipe {recipe.name}: has no design_space to estimate the cost on")
@@ -73,7 +75,10 @@ def estimate(
     costs = []
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
         images = schedule.phase_steps(recipe, phase, train_images) * recipe.batch_size
-        costs.append(Cost(phase.name, phase.epochs, images, round(images * macs)))
+        start = 0
+        if phase.normalization == "piece-affine" and not folded:
+            start, folded = fold_start_macs(schedule.phase_space(phase, own), train_images), True
+        costs.append(Cost(phase.name, phase.epochs, images, start + round(images * macs)))
     rivals = published(own, comparable_epochs(recipe), train_images, recipe.train_resolutions)
     return Estimate(tuple(costs), rivals)
 
@@ -132,13 +137,14 @@ def print_estimate(
     *,
     space: DesignSpace | None = None,
     teacher_space: DesignSpace | None = None,
+    folded: bool = False,
     macs_per_second: float | None = None,
 ) -> Estimate:
     """`estimate`, printed: a row a phase, the sum, and the published schedules beside it.
 
     Hours are told where it is known how fast this machine trains (`training.costs.rate`).
     """
-    found = estimate(recipe, train_images, space=space, teacher_space=teacher_space)
+    found = estimate(recipe, train_images, space=space, teacher_space=teacher_space, folded=folded)
     table = Table(title=f"What {recipe.name} will cost")
     for heading in ("phase", "epochs", "images", "MACs"):
         table.add_column(heading, justify="left" if heading == "phase" else "right")
@@ -154,11 +160,16 @@ def print_estimate(
         add(cost.name, cost)
     table.add_section()
     add("in all", found.total)
-    table.add_section()
-    for cost in found.published:
-        add(f"{cost.name}, same epochs: {cost.macs / found.total.macs:.2f}x", cost)
     console.print(table)
+    print_published(found.published, found.total.macs, console)
     return found
+
+
+def print_published(costs: Sequence[Cost], macs: int, console: Console) -> None:
+    """A line for each published schedule, beside `macs`, those of the run."""
+    for cost in costs:
+        ratio = f"{readable_macs(cost.macs)} MACs, {cost.macs / macs:.2f}x"
+        console.print(f"{cost.name}'s schedule for the same epochs: {ratio}", highlight=False)
 
 
 def readable_macs(macs: float) -> str:

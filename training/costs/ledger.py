@@ -14,12 +14,13 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from supernet.manifest import Ledger, Phase
 from supernet.version import version
-from training.costs.estimate import Estimate, readable_macs
+from training.costs.estimate import Estimate, print_published, readable_macs
 from training.profiles.portable.machine import processor
 from training.recipe import Recipe
 
@@ -38,11 +39,12 @@ def build(
     device: torch.device | None = None,
     start: str | None = None,
     energy_source: str | None = None,
+    settings: Sequence[str] = (),
 ) -> Ledger:
     """The ledger of `recipe`, which went through `phases`.
 
     `start` names the net it began with, None for random weights; `energy_source` says how the
-    phases' energy was measured, or why there is none.
+    phases' energy was measured, or why there is none; `settings` are all that it ran on.
     """
     device = device or torch.device("cpu")
     return Ledger(
@@ -64,6 +66,7 @@ def build(
         energy_kwh=_sum([phase.energy_kwh for phase in phases]),
         co2_kg=_sum([phase.co2_kg for phase in phases]),
         energy_source=energy_source,
+        settings=tuple(settings),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -80,6 +83,18 @@ def hardware(device: torch.device, processes: int) -> str:
         return processor()
     name = torch.cuda.get_device_name(device)
     return name if processes == 1 else f"{processes} x {name}"
+
+
+def setting(hardware: str, processes: int, threads: int, precision: str) -> str:
+    """What hours depend on besides the recipe, in words."""
+    parts = [
+        hardware,
+        f"{processes} process(es) of {threads} thread(s)",
+        precision,
+        f"torch {torch.__version__}",
+        f"compofa {code_version()}",
+    ]
+    return ", ".join(parts)
 
 
 def versions() -> dict[str, str]:
@@ -116,20 +131,24 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def print_account(ledger: Ledger, estimate: Estimate | None, console: Console) -> None:
-    """What was spent, a row a phase, beside the published schedules of `estimate`."""
-    table = Table(title=f"What {ledger.recipe} cost", caption=_conditions(ledger))
+    """What was spent, a row a phase, and the published schedules of `estimate` below."""
+    table = Table(title=f"What {ledger.recipe} cost", box=box.SIMPLE, padding=(0, 1, 0, 0))
     headings = ("phase", "images", "MACs", "hours", "images/s", "waiting", "kWh", "kg CO2")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "phase" else "right")
+        first = heading == "phase"
+        table.add_column(heading, justify="left" if first else "right", no_wrap=not first)
     for phase in ledger.phases:
         table.add_row(*_cells(phase))
     table.add_section()
     table.add_row(*_cells(_whole(ledger)))
-    table.add_section()
-    for cost in estimate.published if estimate else ():
-        name = f"{cost.name}, same epochs: {cost.macs / ledger.macs:.2f}x"
-        table.add_row(name, f"{cost.images:,}", readable_macs(cost.macs))
     console.print(table)
+    if estimate:
+        print_published(estimate.published, ledger.macs, console)
+    for text in ledger.settings:
+        console.print(f"On {text}.", highlight=False)
+    if len(ledger.settings) > 1:
+        console.print("The settings changed on the way: the hours compare with no other run's.")
+    console.print(f"Energy: {ledger.energy_source or 'not measured'}.", highlight=False)
 
 
 def _whole(ledger: Ledger) -> Phase:
@@ -155,15 +174,3 @@ def _cells(phase: Phase) -> list[str]:
     energy = ["-" if v is None else f"{v:.3g}" for v in (phase.energy_kwh, phase.co2_kg)]
     cells = [phase.name, f"{phase.images:,}", readable_macs(phase.macs), f"{phase.hours:.3g}"]
     return [*cells, rate, share, *energy]
-
-
-def _conditions(ledger: Ledger) -> str:
-    parts = [
-        ledger.hardware,
-        f"{ledger.processes} process(es) of {ledger.threads} thread(s)",
-        ledger.precision,
-        f"torch {ledger.torch_version}",
-        f"compofa {ledger.code_version}",
-        f"energy: {ledger.energy_source or 'not measured'}",
-    ]
-    return "; ".join(parts)

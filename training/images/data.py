@@ -77,14 +77,14 @@ def plans_in_order(indices: Tensor, resolution: int, most: int) -> Iterator[Batc
     return (BatchPlan(part, resolution) for part in indices.tensor_split(parts))
 
 
-def stratified(labels: Tensor, count: int) -> Tensor:
+def stratified(labels: Tensor, count: int, field: str = "images") -> Tensor:
     """Indices, in order, of the first `count` images when the classes take turns.
 
     A class that has fewer than its share gives what it has, and others fill up. Raises
-    `ValueError` unless 0 < count < N.
+    `ValueError`, naming the `field` that asks for so many, unless 0 < count < N.
     """
     if not 0 < count < len(labels):
-        raise ValueError(f"{count} images to take of {len(labels)}: expected fewer, and at least 1")
+        raise ValueError(f"{field}: expected 1 to {len(labels) - 1} of the images, got {count}")
     turns = torch.empty_like(labels)
     for label in range(int(labels.max()) + 1):
         of_label = (labels == label).nonzero().flatten()

@@ -75,12 +75,12 @@ def read_fashion_mnist(
     train = _read_split(folder, "train")
     if validation_images is None:
         validation_images = len(train) // 2
-    held_out = stratified(train.labels, validation_images)
+    held_out = stratified(train.labels, validation_images, "validation_images")
     rest = torch.ones(len(train), dtype=torch.bool)
     rest[held_out] = False
     remaining = train.take(rest.nonzero().flatten())
     if train_images is not None:
-        remaining = remaining.take(stratified(remaining.labels, train_images))
+        remaining = remaining.take(stratified(remaining.labels, train_images, "train_images"))
     return remaining, train.take(held_out), _read_split(folder, "t10k")
 
 

@@ -37,8 +37,8 @@ def load_image_folder(
 
     Where there is no `val/`, `validation_images` are held out of the training images, evenly
     over the classes, half of all where there are not so many or it is None; of the rest
-    `train_images` stay. The classes
-    are the folders' names, sorted; with `labels` they are those of a net, see `match_labels`.
+    `train_images` stay. The classes are the folders' names, sorted; with `labels` they are those
+    of a net, see `match_labels`.
     Raises `ValueError` that names what is missing, empty, or different between the splits.
     """
     paths = _split_folders(folder)
@@ -49,13 +49,8 @@ def load_image_folder(
     train, validation = found["train"], found.get("val")
     if validation is None:
         train, validation = _held_out(train, _held_out_count(train, validation_images))
-    if train_images is not None and train_images >= len(train):
-        raise ValueError(
-            f"train_images: expected fewer than the {len(train)} images of {folder}, got "
-            f"{train_images}"
-        )
     if train_images is not None:
-        train = train.take(stratified(train.labels, train_images))
+        train = train.take(stratified(train.labels, train_images, "train_images"))
     return Dataset(
         FileSource(train, loading),
         FileSource(validation, loading),

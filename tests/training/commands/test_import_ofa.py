@@ -97,6 +97,17 @@ def test_labels_that_do_not_fit_are_refused(
     assert not (tmp_path / "net").exists()
 
 
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "a\nb"])
+def test_a_name_that_no_folder_can_have_is_refused(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "net"
+    with pytest.raises(SystemExit):
+        compofa.main(["import-ofa", str(checkpoint), "--out", str(out), "--name", name])
+    assert f"argument --name: {name!r}: expected a name without '/'" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_file_that_is_no_checkpoint_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

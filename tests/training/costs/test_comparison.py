@@ -29,6 +29,7 @@ from training.costs.comparison import (
     mean_figures,
     read_comparisons,
 )
+from training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,7 +81,7 @@ def ledger() -> Ledger:
     ]
     return Ledger(
         recipe="compofa",
-        recipe_sha256="0" * 64,
+        recipe_sha256=read_recipe("compofa").sha256,
         code_version="0.1.0",
         seed=3,
         hardware="a processor",
@@ -147,6 +148,12 @@ def test_what_is_collected_is_read_again(
     assert first.ledger == ledger
     assert first.catalog == catalog
     assert by_recipe([first, second]) == {"compofa": [first, second]}
+    older = first.ledger.model_copy(update={"recipe_sha256": "0" * 64})
+    changed = Run("older", "c", older, first.catalog)
+    assert list(by_recipe([first, changed])) == [
+        f"compofa {first.ledger.recipe_sha256[:8]}",
+        "compofa 00000000",
+    ]
     assert largest_macs([first]) == max(entry.macs for entry in catalog.entries)
     assert sum(p.stat().st_size for p in (kept / "small" / "other").iterdir()) < 10_000
 
@@ -159,6 +166,21 @@ def test_an_unfinished_run_is_refused(run_folder: Path, tmp_path: Path, log: str
     with pytest.raises(ValueError, match=r"log.jsonl does not end where the ledger does"):
         collect(run_folder, tmp_path / "kept" / "x" / "y")
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"recipe": "mine"}, {"recipe_sha256": "0" * 64}, {"start": "a net"}]
+)
+def test_what_no_shipped_recipe_makes_again_wants_its_command(
+    tmp_path: Path, run_folder: Path, changes: dict[str, str]
+) -> None:
+    path = run_folder / "artifact" / "artifact.json"
+    fields = json.loads(path.read_text())
+    fields["ledger"] |= changes
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match="say with --command what made it"):
+        collect(run_folder, tmp_path / "kept")
+    collect(run_folder, tmp_path / "kept", "compofa train mine.toml")
 
 
 def _benchmark(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

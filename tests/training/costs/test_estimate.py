@@ -15,7 +15,7 @@ from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
 from supernet.manifest import read_manifest
 from supernet.presets import design_space
-from training.costs.cost import forward_macs
+from training.costs.cost import fold_start_macs, forward_macs
 from training.costs.estimate import (
     Estimate,
     comparable_epochs,
@@ -46,7 +46,10 @@ def test_adds_up_by_hand(make_recipe: MakeRecipe, space: DesignSpace) -> None:
         _mean_macs(space, Architecture((a, b), 16)) for a in (2, 3, 4) for b in (2, 3, 4)
     )
     smallest = _mean_macs(space, space.smallest)
-    assert fold.macs == pytest.approx(100 * (3 * (largest + smallest + of_all) + largest))
+    steps = 100 * (3 * (largest + smallest + of_all) + largest)
+    alike = [Architecture((depth, depth), 16) for depth in space.depths]
+    begin = 24 * 200 * sum(_mean_macs(space, arch) for arch in alike)  # 24 batches of all images
+    assert fold.macs == pytest.approx(steps + begin)
     assert estimate(recipe, 200).total.images == 300
 
 
@@ -117,6 +120,12 @@ def test_nothing_is_compared_where_there_is_nothing_like_it(
     assert estimate(fine_tune, 200, space=narrow, teacher_space=space).published == ()
 
 
+def test_a_net_that_is_folded_already_has_no_affines_to_begin_with(space: DesignSpace) -> None:
+    fold = read_recipe("fold")
+    apart = (estimate(fold, 20, space=space, folded=folded).total.macs for folded in (False, True))
+    assert next(apart) - next(apart) == fold_start_macs(space, 20) > 0
+
+
 def test_a_teacher_from_the_beginning_is_counted(space: DesignSpace) -> None:
     fold = read_recipe("fold")
     alone = estimate(fold, 2000, space=space).total.macs
@@ -134,7 +143,7 @@ def test_close_to_what_the_shipped_run_really_drew() -> None:
     assert ledger is not None
     recipe = read_recipe(ledger.recipe)
     spent = {phase.name: phase for phase in ledger.phases}
-    for cost in estimate(recipe, ledger.train_images).phases:
+    for cost in estimate(recipe, ledger.train_images, folded=True).phases:  # not counted then
         per_image = spent[cost.name].macs / spent[cost.name].images
         assert cost.macs / cost.images == pytest.approx(per_image, rel=0.01)
 
@@ -158,7 +167,12 @@ def test_is_printed_with_hours_where_the_rate_is_known() -> None:
     text, found = printed(None)
     assert "hours" not in text
     assert readable_macs(found.total.macs) in text
-    assert "OFA, same epochs" in text
+    ratio = found.published[0].macs / found.total.macs
+    assert (
+        f"OFA's schedule for the same epochs: {readable_macs(found.published[0].macs)} MACs, "
+        in text
+    )
+    assert f"{ratio:.2f}x" in text
     text, found = printed(1e10)
     assert f"{found.total.macs / 1e10 / 3600:.2g}" in text
 

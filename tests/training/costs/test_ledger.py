@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,12 @@ def _phase(name: str, **changes: float) -> Phase:
     return Phase.model_validate({"name": name} | fields)
 
 
-def _build(recipe: Recipe, *phases: Phase, energy_source: str | None = None) -> Ledger:
+def _build(
+    recipe: Recipe,
+    *phases: Phase,
+    energy_source: str | None = None,
+    settings: tuple[str, ...] = ("a machine",),
+) -> Ledger:
     return ledger.build(
         recipe,
         phases,
@@ -32,6 +38,7 @@ def _build(recipe: Recipe, *phases: Phase, energy_source: str | None = None) -> 
         validation_images=10,
         threads=2,
         energy_source=energy_source,
+        settings=settings,
     )
 
 
@@ -101,33 +108,53 @@ def test_a_commit_of_another_project_is_not_named(checkout: Path, tmp_path: Path
     assert ledger.code_version(tmp_path / "nowhere") == version()
 
 
-def _printed(built: Ledger, recipe: Recipe) -> str:
+def _printed(built: Ledger, recipe: Recipe, width: int = 120) -> str:
     out = io.StringIO()
-    ledger.print_account(built, estimate(recipe, 55000), Console(file=out, width=120))
+    ledger.print_account(built, estimate(recipe, 55000), Console(file=out, width=width))
     return out.getvalue()
+
+
+def _row(text: str, name: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.strip().startswith(name))
+    return re.split(r"\s{2,}", line.strip())
 
 
 def test_the_account_says_what_was_spent_and_what_others_would_have() -> None:
     recipe = read_recipe("fast")
     measured = {"energy_kwh": 0.125, "co2_kg": 0.0625, "waiting_hours": 0.05}
-    phase = _phase("grow", images=3600, hours=0.5, macs=10**13, **measured)
-    text = _printed(_build(recipe, phase, phase, energy_source="a meter"), recipe)
-    grow = next(line for line in text.splitlines() if "grow" in line)
-    assert [cell.strip() for cell in grow.split("│")[1:-1]] == [
-        "grow", "3,600", "10 T", "0.5", "2", "10.0%", "0.125", "0.0625",
-    ]  # fmt: skip
-    whole = next(line for line in text.splitlines() if "in all" in line)
-    assert "7,200" in whole
-    assert "20 T" in whole
-    assert "0.25" in whole
+    phases = [
+        _phase(name, images=3600, hours=0.5, macs=10**13, **measured) for name in ("grow", "shrink")
+    ]
+    text = _printed(_build(recipe, *phases, energy_source="a meter"), recipe)
+    cells = ["3,600", "10 T", "0.5", "2", "10.0%", "0.125", "0.0625"]
+    assert _row(text, "grow") == ["grow", *cells]
+    assert _row(text, "in all")[1:4] == ["7,200", "20 T", "1"]
     ratio = estimate(recipe, 55000).published[0].macs / (2 * 10**13)
-    assert f"OFA, same epochs: {ratio:.2f}x" in text
-    assert "energy: a meter" in " ".join(text.split())
+    assert f"{ratio:.2f}x" in text
+    assert "OFA's schedule for the same epochs" in text
+    assert "Energy: a meter." in text
+    assert "On a machine." in text
+    assert "changed on the way" not in text
+
+
+def test_the_account_fits_a_terminal() -> None:
+    recipe = read_recipe("fast")
+    measured = {"energy_kwh": 1234.5, "co2_kg": 0.000123, "waiting_hours": 3.05}
+    phase = _phase("compound-2", images=231_000_000, hours=123.4, macs=10**18, **measured)
+    built = _build(recipe, phase, settings=("a machine with a rather long name " * 4,))
+    text = _printed(built, recipe, width=80)
+    cells = ["231,000,000", "1 E", "123", "520", "2.5%", "1.23e+03", "0.000123"]
+    assert _row(text, "compound-2") == ["compound-2", *cells]
+
+
+def test_the_account_says_where_hours_compare_with_nothing() -> None:
+    recipe = read_recipe("fast")
+    text = _printed(_build(recipe, _phase("grow"), settings=("one", "another")), recipe)
+    assert "On one.\nOn another.\nThe settings changed on the way" in text
 
 
 def test_the_account_makes_no_figure_up() -> None:
     recipe = read_recipe("fast")
     text = _printed(_build(recipe, _phase("grow")), recipe)
-    grow = next(line for line in text.splitlines() if "grow" in line)
-    assert [cell.strip() for cell in grow.split("│")[1:-1]][-3:] == ["-", "-", "-"]
-    assert "energy: not measured" in " ".join(text.split()), "wherever the line is broken"
+    assert _row(text, "grow")[-3:] == ["-", "-", "-"]
+    assert "Energy: not measured." in text

@@ -26,5 +26,5 @@ def test_classes_take_turns_until_they_are_used_up(data: st.DataObject, labels: 
 
 
 def test_more_than_there_are_is_refused() -> None:
-    with pytest.raises(ValueError, match="4 images to take of 3: expected fewer"):
-        stratified(torch.tensor([0, 1, 0]), 4)
+    with pytest.raises(ValueError, match="train_images: expected 1 to 2 of the images, got 4"):
+        stratified(torch.tensor([0, 1, 0]), 4, "train_images")
