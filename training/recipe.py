@@ -98,6 +98,17 @@ class Phase(_Frozen):
             raise ValueError(f"phase {self.name!r}: normalization: the net is already folded")
 
 
+class Muon(_Frozen):
+    """How the matrices of expanding and projecting layers are trained (`training.muon`)."""
+
+    learning_rate: Positive
+    """As a share of that at the step."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """In each step the weights lose this share of themselves, times the matrices' rate."""
+    iterations: Annotated[int, Field(ge=1, le=20)] = 5
+    """Of Newton and Schulz, which make an update orthogonal; fewer are cheaper and rougher."""
+
+
 class Recipe(_Frozen):
     """Everything that decides a training run besides the images themselves."""
 
@@ -126,6 +137,8 @@ class Recipe(_Frozen):
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0.0)] = 3e-5
     """On weights only, never on biases and normalisation."""
+    muon: Muon | None = None
+    """Trains the matrices; SGD does where there is none, and always the rest."""
     label_smoothing: Fraction = 0.1
     losses: Literal["mean", "sum"] = "mean"
     """How the loss of true labels and that of soft ones are put together; 'sum' is what the

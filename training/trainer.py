@@ -31,6 +31,7 @@ from training.checkpoint import Checkpoint, Progress, read_checkpoint
 from training.costs.cost import fold_start_macs, step_macs
 from training.costs.energy import EnergyMeter
 from training.images.data import Batch, BatchPlan, ImageSource
+from training.muon import update_macs
 from training.processes import Processes
 from training.randomness import python_random
 from training.recipe import Phase, Recipe
@@ -125,7 +126,7 @@ class Trainer:
 
     def _prepare(self, phase: Phase) -> None:
         """What lives as long as a phase: how a step goes and how it changes the weights."""
-        self._updater = Updater(self.recipe, phase, self.supernet, self.processes)
+        self._updater = Updater(self.recipe, phase, self.supernet, self.processes, self._pool)
         taught = phase.distillation and phase.distill_from == "teacher"
         self._current = Step(
             supernet=self.supernet,
@@ -196,6 +197,8 @@ class Trainer:
         self._updater.update(rate, step)
         self.progress.images += self.recipe.batch_size
         self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
+        if self.recipe.muon:
+            self.progress.macs += self.processes.count * update_macs(self.space, self.recipe.muon)
         self.progress.watch(loss, accuracy)
 
     def _teach(self, x: Tensor) -> Tensor:

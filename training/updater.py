@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import torch
@@ -12,28 +13,35 @@ from torch import Tensor, nn
 from supernet.model import Supernet
 from supernet.normalization import PieceAffine
 from training.averaging import MovingAverage
+from training.muon import MuonUpdater, matrices
 from training.processes import Processes
 from training.recipe import Phase, Recipe
 from training.step import Gradients
 
 
 class Updater:
-    """SGD with Nesterov momentum on all that `supernet` trains in `phase`.
+    """SGD with Nesterov momentum on all that `supernet` trains in `phase`, but for the matrices
+    where the recipe gives them to Muon, whose work is done on `pool`.
 
-    Weight decay is on convolutions and the classifier only.
+    SGD's weight decay is on convolutions and the classifier only.
     """
 
     def __init__(
-        self, recipe: Recipe, phase: Phase, supernet: Supernet, processes: Processes
+        self,
+        recipe: Recipe,
+        phase: Phase,
+        supernet: Supernet,
+        processes: Processes,
+        pool: Executor,
     ) -> None:
         self.parameters = trained_parameters(supernet)
         self._clip_norm, self._processes = recipe.clip_norm, processes
         self._micro_batches = phase.micro_batches
+        own = matrices(supernet) if recipe.muon else []
+        self._muon = MuonUpdater(own, recipe.muon, pool) if recipe.muon else None
+        weights = [p for p in self.parameters if p.ndim > 1 and all(p is not m for m in own)]
         groups: list[dict[str, Any]] = [
-            {
-                "params": [p for p in self.parameters if p.ndim > 1],
-                "weight_decay": recipe.weight_decay,
-            },
+            {"params": weights, "weight_decay": recipe.weight_decay},
             {"params": [p for p in self.parameters if p.ndim == 1], "weight_decay": 0.0},
         ]
         momentum = recipe.momentum
@@ -59,6 +67,8 @@ class Updater:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
+        if self._muon:
+            self._muon.update(learning_rate)
         if self._average:
             self._average.update(step)
 
@@ -70,10 +80,16 @@ class Updater:
     def state(self) -> dict[str, Any]:
         """What `load` needs to go on."""
         averages = self._average.values if self._average else []
-        return {"optimizer": self._optimizer.state_dict(), "averages": averages}
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "muon": self._muon.state() if self._muon else [],
+            "averages": averages,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._muon:
+            self._muon.load(state["muon"])
         if self._average:
             device = self.parameters[0].device
             self._average.values = [value.to(device) for value in state["averages"]]

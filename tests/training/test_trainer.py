@@ -29,6 +29,7 @@ MakeRecipe = Callable[..., Recipe]
 
 SINGLE_STAGE: dict[str, Any] = {
     "teacher": None,
+    "muon": {"learning_rate": 0.1, "weight_decay": 0.01, "iterations": 3},
     "phases": (
         {
             "name": "grow",

@@ -17,6 +17,7 @@ from supernet.presets import design_space
 from training import schedule
 from training.costs.cost import fold_start_macs
 from training.costs.expectation import expected_step_macs
+from training.muon import update_macs
 from training.recipe import Phase, Recipe, read_recipe
 
 PUBLISHED = {"OFA": "imagenet-ofa", "CompOFA": "imagenet-compofa"}
@@ -74,11 +75,13 @@ def estimate(
     own = space or design_space(recipe.design_space or "")
     costs = []
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
-        images = schedule.phase_steps(recipe, phase, train_images) * recipe.batch_size
-        start = 0
+        steps = schedule.phase_steps(recipe, phase, train_images)
+        images = steps * recipe.batch_size
+        besides = steps * update_macs(own, recipe.muon) if recipe.muon else 0
         if phase.normalization == "piece-affine" and not folded:
-            start, folded = fold_start_macs(schedule.phase_space(phase, own), train_images), True
-        costs.append(Cost(phase.name, phase.epochs, images, start + round(images * macs)))
+            besides += fold_start_macs(schedule.phase_space(phase, own), train_images)
+            folded = True
+        costs.append(Cost(phase.name, phase.epochs, images, besides + round(images * macs)))
     rivals = published(own, comparable_epochs(recipe), train_images, recipe.train_resolutions)
     return Estimate(tuple(costs), rivals)
 

@@ -24,7 +24,8 @@ from training.costs.estimate import (
     published,
     readable_macs,
 )
-from training.recipe import Recipe, read_recipe, shipped_recipes
+from training.muon import update_macs
+from training.recipe import Muon, Recipe, read_recipe, shipped_recipes
 
 MakeRecipe = Callable[..., Recipe]
 IMAGENET = 1_281_167
@@ -124,6 +125,13 @@ def test_a_net_that_is_folded_already_has_no_affines_to_begin_with(space: Design
     fold = read_recipe("fold")
     apart = (estimate(fold, 20, space=space, folded=folded).total.macs for folded in (False, True))
     assert next(apart) - next(apart) == fold_start_macs(space, 20) > 0
+
+
+def test_each_step_of_muon_is_counted(make_recipe: MakeRecipe, space: DesignSpace) -> None:
+    recipe, muon = make_recipe(), Muon(learning_rate=0.1)
+    without = estimate(recipe, 200).total
+    more = estimate(recipe.model_copy(update={"muon": muon}), 200).total.macs - without.macs
+    assert more == without.images // recipe.batch_size * update_macs(space, muon) > 0
 
 
 def test_a_teacher_from_the_beginning_is_counted(space: DesignSpace) -> None:

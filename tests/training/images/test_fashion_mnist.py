@@ -65,5 +65,7 @@ def test_its_folder_is_recognised(copy: Path) -> None:
 
 
 def test_impossible_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="validation_images: expected 1 to 59999 of the images, got 70000"):
+    with pytest.raises(
+        ValueError, match="validation_images: expected 1 to 59999 of the images, got 70000"
+    ):
         read_fashion_mnist(None, validation_images=70_000)
