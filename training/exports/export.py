@@ -150,6 +150,7 @@ def _place_for(out: Path) -> Iterator[Path]:
     moved to its place, and on any error nothing is left. An `OSError` names `out`."""
     if out.exists() and not out.is_file():
         raise ValueError(f"--out {out}: expected a file, something else is there")
+    out = out.resolve()  # a link stays, and what it leads to is replaced
     try:
         fresh = Path(tempfile.mkdtemp(prefix=".compofa-export-", dir=out.parent))
         try:

@@ -207,6 +207,15 @@ def test_other_nets_are_compared_on_the_same_noise_every_time(tiny: Artifact) ->
     assert 0.9 * high < x.max() <= high
 
 
+def test_a_link_stays_and_leads_to_the_new_file(
+    tiny: Artifact, tmp_path: Path, exports: dict[str, Path]
+) -> None:
+    (tmp_path / "current").symlink_to("net-1")  # which is not there yet
+    export(tiny, SMALLEST, "onnx", tmp_path / "current")
+    assert (tmp_path / "current").is_symlink()
+    assert (tmp_path / "net-1").read_bytes() == exports["onnx"].read_bytes()
+
+
 def test_a_full_disk_leaves_nothing(tiny: Artifact, tmp_path: Path) -> None:
     out = tmp_path / "net.pt2"
     with files_at_most(10_000), pytest.raises(OSError, match="too large") as caught:

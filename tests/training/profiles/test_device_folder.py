@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,7 @@ from tests.full_disk import files_at_most
 from training.profiles.device_folder import SCRIPT_FILE, write_device_folder
 from training.profiles.portable.onnx_nets import NETS_FILE
 from training.profiles.portable.script import main
+from training.profiles.portable.table import write_table
 from training.profiles.profile import by_piece, by_subnet
 
 Change = Callable[[Path], object]
@@ -117,6 +119,22 @@ def test_every_subnet_whole_at_the_batch_size_asked_for(cubic: Artifact, tmp_pat
     table = json.loads(out.read_text())
     assert list(table["latency_ms"]) == list(table["p95_ms"]) == sorted(plan.subnets)
     assert table["latency_ms"]["d3-3-3@24"] > table["latency_ms"]["d1-1-1@16"]
+
+
+def test_the_table_goes_through_links_and_pipes(tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("table.json")
+    write_table(tmp_path / "link.json", {"a": 1})
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "table.json").read_text()) == {"a": 1}
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_table(pipe, {"b": 2})
+    assert json.loads(os.read(reading, 1000)) == {"b": 2}
+    os.close(reading)
+    assert pipe.is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.json", "pipe", "table.json"]
 
 
 def test_what_is_there_is_not_overwritten(cubic: Artifact, tmp_path: Path) -> None:

@@ -36,12 +36,19 @@ def table_document(
 
 
 def write_table(path: Path, document: dict[str, Any]) -> None:
-    """Write beside `path`, through to the disk, then rename: it is there whole or as it was."""
+    """Write beside `path`, through to the disk, then rename: it is there whole or as it was.
+
+    A link stays, and what it leads to is replaced; a device or pipe is written into.
+    """
+    text = json.dumps(document, indent=1) + "\n"
+    if path.exists() and not path.is_file():
+        path.write_text(text, "utf-8")
+        return
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
