@@ -126,7 +126,7 @@ class Trainer:
 
     def _prepare(self, phase: Phase) -> None:
         """What lives as long as a phase: how a step goes and how it changes the weights."""
-        self._updater = Updater(self.recipe, phase, self.supernet, self.processes, self._pool)
+        self._updater = Updater(self.recipe, phase, self.supernet, self.processes)
         taught = phase.distillation and phase.distill_from == "teacher"
         self._current = Step(
             supernet=self.supernet,

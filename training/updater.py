@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 import torch
@@ -21,24 +20,19 @@ from training.step import Gradients
 
 class Updater:
     """SGD with Nesterov momentum on all that `supernet` trains in `phase`, but for the matrices
-    where the recipe gives them to Muon, whose work is done on `pool`.
+    where the recipe gives them to Muon.
 
     SGD's weight decay is on convolutions and the classifier only.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        phase: Phase,
-        supernet: Supernet,
-        processes: Processes,
-        pool: Executor,
+        self, recipe: Recipe, phase: Phase, supernet: Supernet, processes: Processes
     ) -> None:
         self.parameters = trained_parameters(supernet)
         self._clip_norm, self._processes = recipe.clip_norm, processes
         self._micro_batches = phase.micro_batches
         own = matrices(supernet) if recipe.muon else []
-        self._muon = MuonUpdater(own, recipe.muon, pool) if recipe.muon else None
+        self._muon = MuonUpdater(own, recipe.muon) if recipe.muon else None
         weights = [p for p in self.parameters if p.ndim > 1 and all(p is not m for m in own)]
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": recipe.weight_decay},
@@ -82,14 +76,15 @@ class Updater:
         averages = self._average.values if self._average else []
         return {
             "optimizer": self._optimizer.state_dict(),
-            "muon": self._muon.state() if self._muon else [],
+            "muon": self._muon.momenta if self._muon else [],
             "averages": averages,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._muon:
-            self._muon.load(state["muon"])
+            for momentum, saved in zip(self._muon.momenta, state["muon"], strict=True):
+                momentum.copy_(saved)
         if self._average:
             device = self.parameters[0].device
             self._average.values = [value.to(device) for value in state["averages"]]

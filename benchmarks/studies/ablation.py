@@ -28,8 +28,8 @@ SANDWICH = ("largest", "smallest", "random")
 IN_PLACE = {"distillation": 1.0, "distill_from": "first", "share_prefix": True}
 
 Changes = dict[str, dict[str, Any] | None]
-"""Fields by phase; a phase changed to None is left out. The first phase changed gets so many epochs
-that all costs what the recipe does."""
+"""Fields by phase; a phase changed to None is left out. The first phase changed, or all where it is
+the recipe, gets so many epochs that all costs what the recipe does."""
 
 VARIANTS: dict[str, Changes] = {
     # what is trained when
@@ -48,6 +48,7 @@ VARIANTS: dict[str, Changes] = {
     "no-fold": {"shrink": {"final_learning_rate": 0.0}, "fold": None},
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
+    "sgd": {RECIPE: {"muon": None}},
     "shifts": {RECIPE: {"crop_padding": 2}},
     "mirrored": {RECIPE: {"mirror": True}},
     "average": {"shrink": {"ema": 0.999}},
@@ -81,11 +82,16 @@ def _variant(name: str, seed: int) -> Recipe:
 
 
 def _at_the_cost_of(target: Recipe, recipe: Recipe, stretched: str) -> Recipe:
-    """The recipe with one phase's epochs such that all its training MACs are those of `target`."""
+    """The recipe with the epochs of a phase, or of all where `stretched` is the recipe, such that
+    all its training MACs are those of `target`."""
     cost = estimate(recipe, TRAIN_IMAGES)
     missing = estimate(target, TRAIN_IMAGES).total.macs - cost.total.macs
-    factors = {c.name: 1 + missing / c.macs if c.name == stretched else 1.0 for c in cost.phases}
-    phases = (p.model_copy(update={"epochs": p.epochs * factors[p.name]}) for p in recipe.phases)
+    names = [c.name for c in cost.phases if stretched in (c.name, RECIPE)]
+    factor = 1 + missing / sum(c.macs for c in cost.phases if c.name in names)
+    phases = (
+        p.model_copy(update={"epochs": p.epochs * (factor if p.name in names else 1.0)})
+        for p in recipe.phases
+    )
     return recipe.model_copy(update={"phases": tuple(phases)})
 
 
