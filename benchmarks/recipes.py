@@ -159,14 +159,19 @@ def _draw(name: str, runs: list[Run], picture: Path) -> None:
 
     mpl.use("Agg")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), dpi=120)
-    for i, (recipe, group) in enumerate(by_recipe(runs).items()):
-        _draw_recipe(left, right, recipe, group, f"C{i}")
+    groups = by_recipe(runs)
+    colors = {family: f"C{i}" for i, family in enumerate(dict.fromkeys(map(_family, groups)))}
+    for recipe, group in groups.items():
+        _draw_recipe(left, right, recipe, group, colors[_family(recipe)])
+    for family, color in colors.items():
+        lengths = [_point(group) for recipe, group in groups.items() if _family(recipe) == family]
+        right.plot(*zip(*sorted(lengths), strict=True), "-", color=color, linewidth=1, alpha=0.6)
     left.set_xlabel("MMACs an image")
     left.set_ylabel("test accuracy, %")
     left.set_title("Frontiers, chosen on validation")
     right.set_xlabel("training cost, TMACs")
     right.set_ylabel("mean test accuracy at full resolution, %")
-    right.set_title("Accuracy over cost, a point a run")
+    right.set_title("Accuracy over cost, a point a run, lines through means")
     right.set_xlim(0, 1.25 * max(run.ledger.macs for run in runs) / 1e12)  # room for names
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -177,20 +182,30 @@ def _draw(name: str, runs: list[Run], picture: Path) -> None:
     plt.close(figure)
 
 
+def _family(recipe: str) -> str:
+    """The recipe that one of another length is made of."""
+    return recipe.partition("-x")[0]
+
+
+def _point(group: list[Run]) -> tuple[float, float]:
+    """Cost in TMACs and mean accuracy in percent, means over the runs of a recipe."""
+    mean = mean_figures([figures(run, largest_macs(group)) for run in group])
+    return mean.macs / 1e12, 100 * mean.mean
+
+
 def _draw_recipe(left: Axes, right: Axes, recipe: str, group: list[Run], color: str) -> None:
-    end = largest_macs(group)
     for i, run in enumerate(group):
-        label = f"{recipe}: {run.ledger.macs / 1e12:.1f} TMACs, {run.ledger.hours:.2f} h"
         frontier = run.catalog.frontier()
-        left.plot(
-            [entry.macs / 1e6 for entry in frontier],
-            [100 * told(entry) for entry in frontier],
-            ".-", color=color, linewidth=1, label=None if i else label,
-        )  # fmt: skip
-        point = run.ledger.macs / 1e12, 100 * figures(run, end).mean
-        right.plot(*point, "o", color=color)
-        if not i:
-            right.annotate(recipe, point, textcoords="offset points", xytext=(6, 4), fontsize=8)
+        if recipe == _family(recipe):  # more curves could not be told apart
+            left.plot(
+                [entry.macs / 1e6 for entry in frontier],
+                [100 * told(entry) for entry in frontier],
+                ".-", color=color, linewidth=1, label=None if i else recipe,
+            )  # fmt: skip
+        right.plot(*_point([run]), "o", color=color)
+    right.annotate(
+        recipe, _point(group), textcoords="offset points", xytext=(6, 4), fontsize=8
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
