@@ -92,6 +92,8 @@ class Trainer:
         self._meter, self.stop = meter, threading.Event()
         self.identity = f"{recipe.sha256}, seed {recipe.seed}, {identity}"
         self.space = start.space
+        own = update_macs(self.space, recipe.muon) if recipe.muon else 0
+        self._update_macs = self.processes.count * own
         self.progress = Progress()
         self.phases: tuple[manifest.Phase, ...] = ()
         self.settings: tuple[str, ...] = (setting,)
@@ -196,9 +198,8 @@ class Trainer:
         self._check_finite(phase, loss=loss, gradient_norm=norm)
         self._updater.update(rate, step)
         self.progress.images += self.recipe.batch_size
-        self.progress.macs += self.recipe.batch_size * self._image_macs(phase, archs)
-        if self.recipe.muon:
-            self.progress.macs += self.processes.count * update_macs(self.space, self.recipe.muon)
+        image_macs = self._image_macs(phase, archs)
+        self.progress.macs += self.recipe.batch_size * image_macs + self._update_macs
         self.progress.watch(loss, accuracy)
 
     def _teach(self, x: Tensor) -> Tensor:

@@ -185,7 +185,6 @@ def by_recipe(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         name, sha256 = run.ledger.recipe, run.ledger.recipe_sha256
-        groups.setdefault(name if len(hashes[name]) == 1 else f"{name} {sha256[:8]}", []).append(
-            run
-        )
+        key = name if len(hashes[name]) == 1 else f"{name} {sha256[:8]}"
+        groups.setdefault(key, []).append(run)
     return groups
