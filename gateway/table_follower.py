@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 
 from gateway.device_classes import DeviceClasses
@@ -50,6 +50,7 @@ class TableFollower:
         self._manifest, self._open_store, self._clock = manifest, open_store, clock
         self._kept: dict[str, StoredTable] = {}
         self._aliases: dict[str, str] = {}
+        self._lost_aliases: frozenset[str] = frozenset()
         self._stamps: dict[str, str] = {}
         self._seen: dict[str, TableDocument] = {}
         self._read_all_at = self._started_at = clock()
@@ -108,14 +109,18 @@ class TableFollower:
         found = await store.current(self._manifest.artifact_hash, known)
         look = _Look(self._kept, self.refused, self._seen, found)
         # Those that the store no longer knows stay, as tables do: what was taken back is empty.
-        aliases = self._aliases | _well_formed(await store.aliases(self._manifest.artifact_hash))
+        known_aliases = _well_formed(await store.aliases(self._manifest.artifact_hash))
+        aliases = self._aliases | known_aliases
+        lost_aliases = frozenset(a for a in aliases.keys() - known_aliases.keys() if aliases[a])
         for name, document in look.unread.items():
             await self._judge(store, look, name, document)
         if look.kept != self._kept or aliases != self._aliases:
             meant = {alias: name for alias, name in aliases.items() if name}
             await asyncio.to_thread(replace, look.kept, meant)
+        self._say_lost(store, "tables of", look.lost - self.lost)
+        self._say_lost(store, "device-class aliases", lost_aliases - self._lost_aliases)
         self._say(store, look, aliases)
-        self._aliases = aliases
+        self._aliases, self._lost_aliases = aliases, lost_aliases
         self._kept, self.refused, self._seen = look.kept, look.refused, look.seen
         self.lost = look.lost
         self._stamps = {name: now.stamp for name, now in found.items()}
@@ -155,14 +160,16 @@ class TableFollower:
                     return await asyncio.to_thread(read_document, name, document, self._manifest)
         return None
 
+    def _say_lost(self, store: TableStore, what: str, newly_lost: Iterable[str]) -> None:
+        names = sorted(newly_lost)
+        if names:
+            log.warning(
+                "%s has lost the %s %s: serving by the last ones known",
+                store.name, what, ", ".join(names), extra={"fields": {"device_classes": names}},
+            )  # fmt: skip
+
     def _say(self, store: TableStore, look: _Look, aliases: Mapping[str, str]) -> None:
         """The log's lines on what has changed since the last look."""
-        newly_lost = sorted(look.lost - self.lost)
-        if newly_lost:
-            log.warning(
-                "%s has lost the tables of %s: serving by the last ones known",
-                store.name, ", ".join(newly_lost), extra={"fields": {"device_classes": newly_lost}},
-            )  # fmt: skip
         if self._gone_at is not None:
             log.info(
                 "latency tables: %s is back after %.1f s", store.name, self._clock() - self._gone_at

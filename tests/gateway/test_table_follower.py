@@ -68,8 +68,9 @@ async def test_every_change_is_served_by_within_a_second(
 
 
 async def test_aliases_are_followed_and_survive_an_emptied_store(
-    follower: TableFollower, store: RedisStore, redis_server: RedisServer, alpha: LatencyTable
-) -> None:
+    follower: TableFollower, store: RedisStore, redis_server: RedisServer, alpha: LatencyTable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     artifact_hash, classes = alpha.artifact_hash, follower.classes
     await store.set_alias(artifact_hash, "first", "alpha")
     async with following(follower):
@@ -82,6 +83,10 @@ async def test_aliases_are_followed_and_survive_an_emptied_store(
         await until(lambda: classes.resolve("first") is None, PUSHED_WITHIN_S)
         assert classes.resolve("pixel") == "phone"
         assert classes.aliases == {"pixel": "phone"}
+        await store.put(phone(alpha, 2))
+        await until(lambda: versions(follower)["phone"] == 1, PUSHED_WITHIN_S)
+    said = [r.getMessage() for r in caplog.records if "aliases" in r.getMessage()]
+    assert ["has lost" in line and "pixel" in line for line in said] == [True]
 
 
 async def test_damaged_aliases_are_in_nobody_s_way(
