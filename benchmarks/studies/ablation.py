@@ -25,7 +25,7 @@ RUNS = Path("runs/ablation")
 TRAIN_IMAGES = 55_000
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
-MUON = {"learning_rate": 0.1, "iterations": 3}
+MUON = {"learning_rate": 0.05, "weight_decay": 0.06, "iterations": 3}
 IN_PLACE = {"distillation": 1.0, "distill_from": "first", "share_prefix": True}
 
 Changes = dict[str, dict[str, Any] | None]
@@ -50,7 +50,8 @@ VARIANTS: dict[str, Changes] = {
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "sgd": {RECIPE: {"muon": None}},
-    "published-decay": {RECIPE: {"weight_decay": 1e-4, "muon": {**MUON, "weight_decay": 0.01}}},
+    "muon-faster": {RECIPE: {"muon": {**MUON, "learning_rate": 0.1, "weight_decay": 0.03}}},
+    "light-decay": {RECIPE: {"weight_decay": 1e-4, "muon": {**MUON, "weight_decay": 0.02}}},
     "shifts": {RECIPE: {"crop_padding": 2}},
     "mirrored": {RECIPE: {"mirror": True}},
     "average": {"shrink": {"ema": 0.999}},
