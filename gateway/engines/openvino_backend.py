@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import openvino as ov
+import openvino as ov  # type: ignore[import-untyped]
 
 from gateway.engines.backend import Array, Build
 from gateway.engines.compile_cache import CompileCache

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import openvino as ov
+import openvino as ov  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from openvino import opset13 as ops
+from openvino import opset13 as ops  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from supernet.extract import Shortcut, SqueezeGate
