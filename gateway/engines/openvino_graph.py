@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import openvino as ov  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from openvino import opset13 as ops  # type: ignore[import-untyped]
+from openvino import opset13 as ops
 from torch import Tensor, nn
 
 from supernet.extract import Shortcut, SqueezeGate
