@@ -52,6 +52,17 @@ class ChainRunners:
             x = runner(x)
         return x
 
+    def timed(
+        self, arch: Architecture, x: Values, clock: Callable[[], float]
+    ) -> list[tuple[Segment, float]]:
+        """Run a subnet; what the clock says each of its segments took."""
+        taken = []
+        for segment, runner in zip(chain(self._space, arch), self._chain(arch), strict=True):
+            started = clock()
+            x = runner(x)
+            taken.append((segment, clock() - started))
+        return taken
+
     def _chain(self, arch: Architecture) -> tuple[Runner, ...]:
         """The same at every resolution."""
         found = self._chains.get(arch.depths)
