@@ -8,8 +8,10 @@ expected to come.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.ladder import Ladder
 from gateway.select import Candidate
@@ -18,13 +20,21 @@ CostMs = Callable[[str, int], float]
 """Expected engine milliseconds of a subnet for so many images."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A request that waits: images, deadline in the clock's milliseconds, what it may get."""
+class Waiting(Protocol):
+    """A request that waits: images, deadline in the clock's milliseconds, what it may get, and what
+    it costs at least, in a batch through its cheapest subnet."""
 
-    rows: int
-    until_ms: float
-    ladder: Ladder
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def until_ms(self) -> float: ...
+
+    @property
+    def ladder(self) -> Ladder: ...
+
+    @property
+    def least_ms(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +64,19 @@ def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: L
     and whoever may share its subnet.
 
     The best subnet of the first request with which all deadlines hold, or the cheapest where none
-    does: then as many as it can save.
+    does: then as many as it can save. Those below one that holds are taken to hold as well.
     """
-    first = queue[0]
-    steps = max(1, len(first.ladder.rungs) - 1)
-    for step, rung in enumerate(first.ladder.rungs):
-        places = _sharing(queue, rung, step / steps, now_ms, cost_ms, load)
-        if _holds(queue, rung, places, now_ms, cost_ms, load):
-            break
-    return Batch(rung.subnet, places)
+    rungs = queue[0].ladder.rungs
+    last = len(rungs) - 1
+
+    def sharing(step: int) -> tuple[int, ...]:
+        return _sharing(queue, rungs[step], step / max(1, last), now_ms, cost_ms, load)
+
+    def holds(step: int) -> bool:
+        return _holds(queue, rungs[step], sharing(step), now_ms, cost_ms, load)
+
+    step = bisect_left(range(last), True, key=holds)
+    return Batch(rungs[step].subnet, sharing(step))
 
 
 def _sharing(
@@ -107,8 +121,7 @@ def _holds(
     work_ms = ends_ms - now_ms + load.reserve_ms
     for place, other in enumerate(queue):
         if place not in taken:
-            cheapest = other.ladder.cheapest.subnet
-            work_ms += load.margin * cost_ms(cheapest, other.rows)
+            work_ms += load.margin * other.least_ms
             if now_ms + work_ms / load.workers > other.until_ms:
                 return False
     return True

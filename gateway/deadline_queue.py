@@ -41,6 +41,15 @@ class DeadlineQueue(Generic[J]):
     def __iter__(self) -> Iterator[J]:
         return iter(self._jobs)
 
+    @property
+    def first(self) -> J | None:
+        """Whose turn is next."""
+        return self._jobs[0] if self._jobs else None
+
+    def before(self, job: J) -> Iterator[J]:
+        """Those whose turn is before a job's, which need not be there."""
+        return iter(self._jobs[: bisect_left(self._jobs, _order(job), key=_order)])
+
     def add(self, job: J) -> None:
         insort(self._jobs, job, key=_order)
         self._places[job.device_class] += 1

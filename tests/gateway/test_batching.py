@@ -1,9 +1,11 @@
 """Which requests run next, together, and through which subnet."""
 
+from dataclasses import dataclass
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batching import Load, Waiting, next_batch
+from gateway.batching import Load, next_batch
 from gateway.ladder import Ladder
 from gateway.select import Candidate
 
@@ -16,10 +18,21 @@ def cost_ms(subnet: str, rows: int) -> float:
     return FIXED_MS + SIZES[int(subnet[1:])] * rows
 
 
-def waiting(until_ms: float, smallest: int = 0, largest: int = 2, rows: int = 1) -> Waiting:
+@dataclass(frozen=True)
+class Request:
+    rows: int
+    until_ms: float
+    ladder: Ladder
+
+    @property
+    def least_ms(self) -> float:
+        return cost_ms(self.ladder.cheapest.subnet, self.rows)
+
+
+def waiting(until_ms: float, smallest: int = 0, largest: int = 2, rows: int = 1) -> Request:
     """May get any of the subnets from `smallest` to `largest`."""
     rungs = tuple(reversed(SUBNETS[smallest : largest + 1]))
-    return Waiting(rows, until_ms, Ladder(rungs, {rung.subnet: rung for rung in rungs}))
+    return Request(rows, until_ms, Ladder(rungs, {rung.subnet: rung for rung in rungs}))
 
 
 def test_with_time_to_spare_the_first_gets_its_best() -> None:
@@ -68,7 +81,7 @@ def test_the_first_steps_down_for_those_behind_it() -> None:
 
 
 @st.composite
-def queues(draw: st.DrawFn) -> list[Waiting]:
+def queues(draw: st.DrawFn) -> list[Request]:
     """Some requests, by deadline."""
     made = []
     for _ in range(draw(st.integers(1, 12))):
@@ -80,7 +93,7 @@ def queues(draw: st.DrawFn) -> list[Waiting]:
 
 @given(queues(), st.integers(1, 3), st.floats(1, 2), st.floats(0, 5))
 def test_whoever_is_in_a_batch_is_satisfied_by_it(
-    queue: list[Waiting], workers: int, margin: float, reserve_ms: float
+    queue: list[Request], workers: int, margin: float, reserve_ms: float
 ) -> None:
     batch = next_batch(queue, 0.0, cost_ms, Load(workers, 8, margin, reserve_ms))
     assert batch.places[0] == 0
@@ -91,7 +104,7 @@ def test_whoever_is_in_a_batch_is_satisfied_by_it(
 
 
 @given(queues())
-def test_nobody_makes_the_first_miss_its_deadline(queue: list[Waiting]) -> None:
+def test_nobody_makes_the_first_miss_its_deadline(queue: list[Request]) -> None:
     batch = next_batch(queue, 0.0, cost_ms, ALONE)
     rows = sum(queue[place].rows for place in batch.places)
     alone = cost_ms(batch.subnet, queue[0].rows) <= queue[0].until_ms
