@@ -22,6 +22,7 @@ from gateway.select import Candidate
 
 SMALL, LARGE = Candidate("small", 16, 0.8, 1.0), Candidate("large", 16, 0.9, 2.0)
 BOTH = Ladder((LARGE, SMALL), {"large": LARGE, "small": SMALL})
+ONLY_SMALL = Ladder((SMALL,), {"small": SMALL})
 LINES = {"small": Line(1.0, 1.0), "large": Line(2.0, 80.0)}
 NUMBERS = itertools.count()
 
@@ -56,7 +57,7 @@ class Worker:
     def occupy(self, scheduler: Scheduler) -> Job:
         """Keep the worker busy with a job until the gate opens."""
         self.gate.clear()
-        first = job()
+        first = job(ladder=ONLY_SMALL)
         scheduler.submit(first)
         assert self.entered.acquire(timeout=10)
         return first
@@ -99,8 +100,7 @@ def test_the_most_urgent_is_next_and_equals_share_a_batch(make: Make, worker: Wo
     scheduler = make()
     worker.occupy(scheduler)
     late, early, none = job(within_ms=9000), job(within_ms=8000), job()
-    only = Ladder((SMALL,), {"small": SMALL})
-    urgent = job(within_ms=900, ladder=only)
+    urgent = job(within_ms=900, ladder=ONLY_SMALL)
     for each in (late, early, none, urgent):
         scheduler.submit(each)
     worker.gate.set()
