@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.engines.compile_cache import CompileCache
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -34,9 +36,10 @@ class Program(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime."""
+    """A runtime. `cache` keeps what it compiles, where it can be kept."""
 
     name: str
+    cache: CompileCache | None
 
     def compile(self, name: str, build: Build, shape: tuple[int, ...]) -> Program:
         """`shape` is the input's [B, C, H, W], -1 for what differs from run to run. `name` is

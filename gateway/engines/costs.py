@@ -18,13 +18,14 @@ from gateway.engines.backend import Backend
 from gateway.engines.chain_programs import ChainRunners
 from gateway.engines.segments import Segment, chain, segments
 from supernet.architecture import Architecture
+from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
 
 FEW, MANY = 1, 8  # images in the two measured batches
 REPEATS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Line:
     """Milliseconds of a run with no images, and of each image."""
 
@@ -74,6 +75,26 @@ class Costs:
         if lines.keys() != expected:
             raise ValueError("costs: they are of another design space")
         return cls(space, lines)
+
+
+class CostsByMacs:
+    """For a net without segments: what two of its subnets took, and between them by MACs."""
+
+    def __init__(self, space: DesignSpace, measured: Mapping[Architecture, Line]) -> None:
+        """`measured` has two subnets, or one where there is no other."""
+        self._space = space
+        ends = sorted((complexity(space, arch).macs, line) for arch, line in measured.items())
+        (self._low, self._small), (self._high, self._large) = ends[0], ends[-1]
+
+    def of(self, subnet: str) -> Line:
+        """Raises `ValueError` for a subnet that is none."""
+        macs = complexity(self._space, Architecture.parse(subnet)).macs
+        share = (macs - self._low) / max(1, self._high - self._low)
+        small, large = self._small, self._large
+        return Line(
+            small.fixed_ms + share * (large.fixed_ms - small.fixed_ms),
+            small.image_ms + share * (large.image_ms - small.image_ms),
+        )
 
 
 def measure(

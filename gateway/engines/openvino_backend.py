@@ -38,7 +38,8 @@ class OpenvinoProgram:
 
 class OpenvinoBackend:
     """Compiles for `threads` cores a run. What is compiled is kept in the folder `cache`, if given,
-    and read from there by later processes, which then need neither torch nor the weights."""
+    one for each artifact, and read from there by later processes, which then need neither torch
+    nor the weights."""
 
     name = "openvino"
 
@@ -54,18 +55,18 @@ class OpenvinoBackend:
         }
         processor = self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")
         made_for = (ov.get_version(), processor, *map(str, self._settings.values()))
-        self._cache = CompileCache(cache, made_for) if cache else None
+        self.cache = CompileCache(cache, made_for) if cache else None
 
     def compile(self, name: str, build: Build, shape: tuple[int, ...]) -> OpenvinoProgram:
-        blob = self._cache.read(name) if self._cache else None
+        blob = self.cache.read(name) if self.cache else None
         if blob is not None:
             return OpenvinoProgram(self._core.import_model(blob, _DEVICE, self._settings))
         from gateway.engines.openvino_graph import to_model  # needs torch
 
         model = to_model(build(), list(shape), name)
         compiled = self._core.compile_model(model, _DEVICE, self._settings)
-        if self._cache:
-            self._cache.write(name, compiled.export_model().getvalue())
+        if self.cache:
+            self.cache.write(name, compiled.export_model().getvalue())
         return OpenvinoProgram(compiled)
 
     def to_values(self, x: Array) -> ov.Tensor:
