@@ -15,7 +15,7 @@ from gateway.batching import Load, next_batch
 from gateway.deadline_queue import DeadlineQueue
 from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
-from gateway.job import Arrivals, Job
+from gateway.job import PATIENCE_MS, Arrivals, Job
 
 RunBatch = Callable[[str, Sequence[Job]], None]
 """Runs jobs through a subnet and settles the future of each. Belongs to one thread."""
@@ -53,7 +53,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._queue: DeadlineQueue[Job] = DeadlineQueue()
         self._arrivals = Arrivals()
-        self._running: dict[int, tuple[int, float]] = {}  # by thread: jobs, expected end in ms
+        self._busy_until: dict[int, float] = {}  # by thread, expected, in ms
+        self._pending = 0
         self._closed = False
         self.failures = 0  # of workers: each is replaced
         self._threads = [
@@ -65,8 +66,7 @@ class Scheduler:
     @property
     def pending(self) -> int:
         """How many jobs wait or run."""
-        with self._changed:
-            return self._pending()
+        return self._pending
 
     def submit(self, job: Job) -> None:
         """Take a job: its future brings the answer, or `QueueFull` where it has to give way later.
@@ -76,6 +76,7 @@ class Scheduler:
         with self._changed:
             self._make_place(job)
             self._queue.add(job)
+            self._pending += 1
             self._arrivals.add(job.least_ms, self._now_ms())
             self._changed.notify()
         job.future.add_done_callback(lambda _: self._forget(job))
@@ -107,7 +108,7 @@ class Scheduler:
 
     def _too_many(self, job: Job) -> GatewayError | None:
         """Why a job cannot be taken with all that wait; None where it can."""
-        if self._pending() >= self._limits.max_pending:
+        if self._pending >= self._limits.max_pending:
             return QueueFull(self._retry_after_s())
         before = sum(other.least_ms for other in self._queue.before(job))
         starts_ms = self._free_ms() + before / self._limits.workers
@@ -117,21 +118,19 @@ class Scheduler:
     def _free_ms(self) -> float:
         """When the next worker is expected to be free."""
         now = self._now_ms()
-        if len(self._running) < self._limits.workers:
+        if len(self._busy_until) < self._limits.workers:
             return now
-        return max(now, min(end for _, end in self._running.values()))
+        return max(now, min(self._busy_until.values()))
 
     def _retry_after_s(self) -> float:
         work_ms = sum(job.least_ms for job in self._queue) / self._limits.workers
         return max(SHORTEST_RETRY_S, work_ms / 1000)
 
-    def _pending(self) -> int:
-        return len(self._queue) + sum(jobs for jobs, _ in self._running.values())
-
     def _forget(self, job: Job) -> None:
         """A job that is answered, or that its caller has given up."""
-        if job.future.cancelled():
-            with self._changed:
+        with self._changed:
+            self._pending -= 1
+            if job.future.cancelled():
                 self._queue.remove(job)
 
     # workers
@@ -163,7 +162,8 @@ class Scheduler:
 
     def _taken(self, first: Job) -> tuple[str, list[Job]]:
         now = self._now_ms()
-        work = self._arrivals.rate(now) * (first.until_ms - first.arrived_ms) / 2
+        window_ms = min(first.until_ms - first.arrived_ms, PATIENCE_MS)  # no rate holds for long
+        work = self._arrivals.rate(now) * window_ms / 2
         load = Load(
             self._limits.workers, self._limits.max_rows, MARGIN, work / self._limits.workers
         )
@@ -171,7 +171,7 @@ class Scheduler:
         jobs = self._queue.take(batch.places)
         rows = sum(job.rows for job in jobs)
         ends_ms = now + self._times.expected_ms(batch.subnet, rows)
-        self._running[threading.get_ident()] = len(jobs), ends_ms
+        self._busy_until[threading.get_ident()] = ends_ms
         return batch.subnet, [job for job in jobs if job.future.set_running_or_notify_cancel()]
 
     def _give_up_late(self) -> None:
@@ -183,7 +183,7 @@ class Scheduler:
 
     def _ended(self, jobs: Sequence[Job]) -> None:
         with self._changed:
-            del self._running[threading.get_ident()]
+            del self._busy_until[threading.get_ident()]
         for job in jobs:
             job.fail(GatewayError())  # where the worker did not answer it
 

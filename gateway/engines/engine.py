@@ -37,10 +37,17 @@ class Engine:
         whole: WholeSubnets,
         usage: Usage,
         chain: ChainPrograms | None = None,
+        *,
+        chain_bytes: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.backend, self.whole, self.usage, self.chain = backend, whole, usage, chain
-        self.clock = clock
+        self.chain_bytes, self.clock = chain_bytes, clock
+
+    @property
+    def resident_bytes(self) -> int:
+        """Weights of the chain and of what is compiled whole."""
+        return self.chain_bytes + self.whole.resident_bytes
 
     def lane(self) -> Lane:
         """For one thread."""

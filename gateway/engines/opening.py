@@ -15,10 +15,11 @@ from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.costs import FEW, MANY, REPEATS, Costs, CostsByMacs, Line, measure
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
+from gateway.engines.segments import segments
 from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import WholeSubnets
 from supernet.architecture import Architecture
-from supernet.complexity import complexity
+from supernet.complexity import complexity, piece_parameters
 from supernet.design_space import DesignSpace
 
 if TYPE_CHECKING:
@@ -77,7 +78,14 @@ def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
     whole = WholeSubnets(compile_whole, size_of, usage, max_whole_bytes)
     chain = ChainPrograms(space, backend, net.pieces) if net.has_pieces else None
     net.release()
-    return Engine(backend, whole, usage, chain)
+    return Engine(backend, whole, usage, chain, chain_bytes=_chain_bytes(space) if chain else 0)
+
+
+def _chain_bytes(space: DesignSpace) -> int:
+    """Of the weights of all segments: those of a piece count once for each it is part of."""
+    parameters = piece_parameters(space)
+    pieces = (piece for segment in segments(space) for piece in segment.pieces)
+    return BYTES_PER_PARAMETER * sum(parameters[piece] for piece in pieces)
 
 
 def measured_costs(engine: Engine, space: DesignSpace) -> Costs | CostsByMacs:
