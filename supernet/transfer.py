@@ -28,6 +28,8 @@ WORK_SHARE, RESOLUTION_SHARE, NOISE_SHARE = 0.15, 0.05, 0.02
 """Standard deviations, as shares of a latency."""
 TOO_FAR, HOPELESS = 0.05, 0.5
 """Expected errors from which a table is warned of, and refused."""
+TOO_ODD = 100.0
+"""Times by which two subnets' factors between two devices never differ; no weights are sought."""
 Numbers = NDArray[np.float64]
 
 
@@ -134,6 +136,14 @@ def _check(known_ms: Mapping[str, float], measured_ms: Mapping[str, float]) -> N
             raise ValueError(f"subnet {subnet!r}: the known device class has no latency of it")
         if not 0 < ms < math.inf:
             raise ValueError(f"subnet {subnet!r}: expected a positive number of ms, got {ms}")
+    factors = {subnet: math.log(ms / known_ms[subnet]) for subnet, ms in measured_ms.items()}
+    usual = float(np.median(list(factors.values())))
+    oddest = max(factors, key=lambda subnet: abs(factors[subnet] - usual))
+    if abs(factors[oddest] - usual) > math.log(TOO_ODD):
+        raise ValueError(
+            f"the measurements fit no device: subnet {oddest} with {measured_ms[oddest]:g} ms, by "
+            f"the others about {known_ms[oddest] * math.exp(usual):.3g} ms; measure them again"
+        )
 
 
 def _costs(space: DesignSpace, known_ms: Mapping[str, float]) -> tuple[Numbers, Numbers]:
@@ -157,9 +167,11 @@ def _costs(space: DesignSpace, known_ms: Mapping[str, float]) -> tuple[Numbers, 
 def _weights(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
     """The most likely weights, in ms."""
     scale = measured.mean()
-    rows = costs / measured[:, None] * scale
-    weights: Numbers = np.linalg.solve(rows.T @ rows + np.diag(spread**-2), rows.sum(0)) * scale
-    return weights
+    rows = costs * (scale / measured)[:, None] * spread
+    # By singular values: normal equations square the range of the spreads and may not be solvable.
+    wanted = np.append(np.ones(len(rows)), np.zeros(len(spread)))
+    weights: Numbers = np.linalg.lstsq(np.vstack([rows, np.eye(len(spread))]), wanted)[0]
+    return weights * spread * scale
 
 
 def _left_out_errors(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
