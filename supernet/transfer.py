@@ -170,8 +170,9 @@ def _weights(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
     rows = costs * (scale / measured)[:, None] * spread
     # By singular values: normal equations square the range of the spreads and may not be solvable.
     wanted = np.append(np.ones(len(rows)), np.zeros(len(spread)))
-    weights: Numbers = np.linalg.lstsq(np.vstack([rows, np.eye(len(spread))]), wanted)[0]
-    return weights * spread * scale
+    weights = np.linalg.lstsq(np.vstack([rows, np.eye(len(spread))]), wanted)[0]
+    in_ms: Numbers = weights * spread * scale
+    return in_ms
 
 
 def _left_out_errors(costs: Numbers, spread: Numbers, measured: Numbers) -> Numbers:
