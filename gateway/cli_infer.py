@@ -36,7 +36,7 @@ def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list
 
 
 def _here(arguments: argparse.Namespace, constraints: Constraints) -> list[Classified]:
-    from gateway.pipeline import open_pipeline
+    from gateway.opening import open_pipeline
 
     artifact = arguments.artifact or shipped_artifact()
     config = ServerConfig(artifact=artifact, store=arguments.store)

@@ -25,16 +25,17 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from gateway import logs, stores
 from gateway.config import ServerConfig
+from gateway.engines.net import Net
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
-from gateway.pipeline import Pipeline, make_pipeline
+from gateway.opening import running_pipeline
+from gateway.pipeline import Pipeline
 from gateway.services import native
 from gateway.services.messages import InputLimits
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
 from protos.compofa.v1 import gateway_pb2_grpc
-from supernet import artifact
 from supernet.manifest import Manifest
 
 if TYPE_CHECKING:  # only gateways that learn need them
@@ -53,9 +54,9 @@ def serve(config: ServerConfig) -> int:
     cannot be had.
     """
     logs.configure(sys.stderr)
-    loaded = artifact.load(config.artifact)
-    follower = begin_following(config, loaded.manifest)
-    with make_pipeline(config, loaded, follower.classes) as pipeline:
+    net = Net(config.artifact)
+    follower = begin_following(config, net.manifest)
+    with running_pipeline(config, net, follower.classes) as pipeline:
         asyncio.run(_serve(config, pipeline, follower))
     return 0
 
