@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supernet.architecture import Architecture
-from supernet.manifest import Manifest, read_manifest
+from supernet.manifest import Manifest, check_parts, read_manifest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,9 +21,11 @@ class Net:
     weights; reading the manifest needs neither."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `ValueError` for a folder that is no artifact."""
+        """Raises `ValueError` for a folder that is no artifact, or a damaged one: what was
+        compiled from it earlier must not hide that."""
         self._folder = folder
         self.manifest: Manifest = read_manifest(folder)
+        check_parts(folder, self.manifest)
         self._lock = threading.Lock()
         self._supernet: Supernet | None = None
         self._pieces: Mapping[str, nn.Module] | None = None
