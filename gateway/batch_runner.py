@@ -105,13 +105,13 @@ class BatchRunner:
         for job, x in prepared:
             logits = ran.logits[row : row + len(x)]
             row += len(x)
-            _answer(job, logits, arch.id, ran.compute_ms, taken_ms - job.arrived_ms)
+            _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
 
     def _now_ms(self) -> float:
         return self._clock() * 1000
 
 
-def _answer(job: Job, logits: Values, subnet: str, compute_ms: float, queue_ms: float) -> None:
+def _answer(job: Job, logits: Values, subnet: str, ran: Ran, queue_ms: float) -> None:
     if not np.isfinite(logits).all():
         expected = "normalised model input; from these values the logits are not finite"
         job.fail(InvalidRequest("tensor.raw", "out of range", expected))
@@ -119,4 +119,4 @@ def _answer(job: Job, logits: Values, subnet: str, compute_ms: float, queue_ms: 
     chosen, best = job.ladder.subnets[subnet], job.ladder.best
     worse = (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
     selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse)
-    job.succeed(Answer(logits, selection, compute_ms, queue_ms))
+    job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits)))

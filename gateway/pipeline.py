@@ -35,11 +35,20 @@ _KEPT_LADDERS = 4096
 
 
 class Engine(Protocol):
-    """What the pipeline needs of an engine."""
+    """What the pipeline needs of an engine, and those who watch it."""
 
     def lane(self) -> Lane:
         """For one thread."""
         ...
+
+    @property
+    def resident_bytes(self) -> int: ...
+
+    @property
+    def whole_subnets(self) -> int: ...
+
+    @property
+    def compile_failures(self) -> int: ...
 
 
 class Costs(Protocol):

@@ -77,13 +77,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Logits [B, classes] and what they cost: `compute_ms` in the engine, `queue_ms` waiting
-    for it to be free."""
+    """Logits [B, classes] and what they cost: `compute_ms` in the engine, together with others
+    in a run of `batch` images; `queue_ms` waiting for it."""
 
     logits: Logits
     selection: Selection
     compute_ms: float
     queue_ms: float
+    batch: int
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.batching import Load, next_batch
@@ -137,17 +138,27 @@ class Scheduler:
 
     def _work(self) -> None:
         """What a thread does until the end. A worker that fails is replaced."""
-        run_batch = self._make_worker()
+        worker: RunBatch | None = None
+        with self._failing():
+            worker = self._make_worker()
         while (batch := self._next()) is not None:
             subnet, jobs = batch
-            try:
+            run_batch, worker = worker, None
+            with self._failing():
+                if run_batch is None:
+                    run_batch = self._make_worker()
                 run_batch(subnet, jobs)
-            except BaseException:  # of whatever kind: the thread is needed
-                self.failures += 1
-                _LOG.exception("a worker failed; a new one takes its place")
-                run_batch = self._make_worker()
-            finally:
-                self._ended(jobs)
+                worker = run_batch
+            self._ended(jobs)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Count and log what a worker dies of, of whatever kind: its thread is needed."""
+        try:
+            yield
+        except BaseException:
+            self.failures += 1
+            _LOG.exception("a worker failed; a new one takes its place")
 
     def _next(self) -> tuple[str, list[Job]] | None:
         """The next batch, as soon as there is one; None at the end."""

@@ -26,9 +26,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from gateway import logs, stores
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
+from gateway.gauges import add_gauges, add_store_gauges
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
-from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
+from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
 from gateway.services import native

@@ -49,6 +49,16 @@ class Engine:
         """Weights of the chain and of what is compiled whole."""
         return self.chain_bytes + self.whole.resident_bytes
 
+    @property
+    def whole_subnets(self) -> int:
+        """How many are compiled whole."""
+        return len(self.whole.archs)
+
+    @property
+    def compile_failures(self) -> int:
+        """How often one could not be."""
+        return self.whole.failures
+
     def lane(self) -> Lane:
         """For one thread."""
         return Lane(self)

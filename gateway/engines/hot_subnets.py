@@ -27,7 +27,6 @@ class HotSubnets:
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS
     clock: Callable[[], float] = time.monotonic
-    failures: int = 0
     _failed_at: dict[Architecture, float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -44,14 +43,13 @@ class HotSubnets:
 
     def compile_one(self) -> Architecture | None:
         """The most used subnet that is worth it and not compiled yet, compiled; None where there
-        is none, or where it failed: that is logged and counted, and not tried again soon."""
+        is none, or where it failed: that is logged, and not tried again soon."""
         arch = self._next()
         if arch is None:
             return None
         try:
             self.whole.obtain(arch)
         except Exception as error:  # of whatever kind: what serves must not end for it
-            self.failures += 1
             self._failed_at[arch] = self.clock()
             _LOG.warning("compiling %s whole: %s; it runs as a chain", arch.id, error)
             return None

@@ -35,6 +35,7 @@ class WholeSubnets:
         self._compile, self._size_of, self._usage = compile_, size_of, usage
         self._max_bytes = max_bytes
         self.given_up = 0  # how many, ever
+        self.failures = 0  # of compilations
         self._lock = threading.Lock()
         self._ready: dict[Architecture, Whole] = {}
         self._under_way: dict[Architecture, Future[Whole]] = {}
@@ -84,6 +85,7 @@ class WholeSubnets:
             whole = Whole(self._compile(arch), self._size_of(arch))
         except BaseException as error:
             with self._lock:
+                self.failures += 1
                 del self._under_way[arch]
             future.set_exception(error)
             return

@@ -9,7 +9,9 @@ from gateway.request import Answer, Constraints, Selection
 
 def test_the_first_row_of_an_answer() -> None:
     logits = np.array([[0.0, 3.0, 1.0]], np.float32)
-    answer = Answer(logits, Selection("d2-2@16", 0.9, 1.5, True), compute_ms=2.0, queue_ms=0.5)
+    answer = Answer(
+        logits, Selection("d2-2@16", 0.9, 1.5, True), compute_ms=2.0, queue_ms=0.5, batch=1
+    )
     assert Classified.of(answer, ("a", "b", "c")).as_json() == {
         "subnet": "d2-2@16",
         "class": 1,

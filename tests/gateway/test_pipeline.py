@@ -33,7 +33,7 @@ from gateway.errors import (
 )
 from gateway.opening import open_pipeline
 from gateway.pipeline import Pipeline
-from gateway.request import Answer, Constraints, ImageInput, TensorInput
+from gateway.request import Answer, Constraints, ImageInput, ModelInput, TensorInput
 from gateway.table_file import TableFile
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
@@ -51,6 +51,7 @@ class GatedEngine:
     """The real engine, with a gate before each run and a time of one's own to report."""
 
     reported_ms: float | None = None
+    resident_bytes, whole_subnets, compile_failures = 0, 0, 0
 
     def __init__(self, folder: Path) -> None:
         self._engine = make_engine(Net(folder), TorchBackend(), max_whole_bytes=10**6)
@@ -341,7 +342,7 @@ async def test_one_bad_input_does_not_fail_its_neighbours(
     first = asyncio.create_task(pipeline.infer(image, ALPHA))
     await entered(engine)
     poison = tensor(rows=3)
-    inputs = [image, ImageInput(b"no image"), poison, image]
+    inputs: list[ModelInput] = [image, ImageInput(b"no image"), poison, image]
     waiting = [asyncio.create_task(pipeline.infer(each, ALPHA)) for each in inputs]
     await until(lambda: pipeline.pending == 5)
     engine.fails_on = lambda x: len(x) >= 3  # the batch, and the poison alone

@@ -52,7 +52,7 @@ class Worker:
         for each in jobs:
             chosen = each.ladder.subnets[subnet]
             selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, False)
-            each.succeed(Answer(np.zeros((1, 2), np.float32), selection, 1.0, 0.0))
+            each.succeed(Answer(np.zeros((1, 2), np.float32), selection, 1.0, 0.0, 1))
 
     def occupy(self, scheduler: Scheduler) -> Job:
         """Keep the worker busy with a job until the gate opens."""
@@ -184,6 +184,29 @@ def test_a_worker_that_fails_is_replaced(
     assert subnet(after.future) == "large"
     assert scheduler.failures == 1
     assert "a worker failed" in caplog.text
+
+
+def test_a_worker_that_cannot_be_made_is_tried_again(worker: Worker) -> None:
+    failing = threading.Event()
+    failing.set()
+
+    def make_worker() -> Worker:
+        if failing.is_set():
+            raise MemoryError
+        return worker
+
+    scheduler = Scheduler(make_worker, EngineTimes(LINES.__getitem__), Limits(10, 8))
+    try:
+        refused, after = job(), job()
+        scheduler.submit(refused)
+        with pytest.raises(GatewayError):
+            refused.future.result(10)
+        failing.clear()
+        scheduler.submit(after)
+        assert subnet(after.future) == "large"
+        assert scheduler.failures == 2
+    finally:
+        scheduler.close()
 
 
 def test_closing_runs_what_waits(make: Make, worker: Worker) -> None:
