@@ -138,17 +138,15 @@ class Scheduler:
 
     def _work(self) -> None:
         """What a thread does until the end. A worker that fails is replaced."""
-        worker: RunBatch | None = None
+        workers: list[RunBatch] = []  # one, or none after a failure
         with self._failing():
-            worker = self._make_worker()
+            workers.append(self._make_worker())
         while (batch := self._next()) is not None:
             subnet, jobs = batch
-            run_batch, worker = worker, None
             with self._failing():
-                if run_batch is None:
-                    run_batch = self._make_worker()
-                run_batch(subnet, jobs)
-                worker = run_batch
+                worker = workers.pop() if workers else self._make_worker()
+                worker(subnet, jobs)
+                workers.append(worker)
             self._ended(jobs)
 
     @contextmanager
