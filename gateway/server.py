@@ -180,7 +180,7 @@ class Server:
 
         What is left then is turned away too. Setting `cut_short` ends the wait at once.
         """
-        self._calls.draining = True
+        self._calls.drain()
         if self._reports is not None:
             self._reports.end()
         await self._health.enter_graceful_shutdown()

@@ -129,7 +129,7 @@ async def test_a_bug_is_bland_outside_and_told_in_the_log(
 
 
 async def test_a_draining_gateway_takes_no_new_calls(service: Service) -> None:
-    service.calls.draining = True
+    service.calls.drain()
     assert (await service.error("fine")).code() == grpc.StatusCode.UNAVAILABLE
 
 
