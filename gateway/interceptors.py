@@ -1,32 +1,27 @@
 """What stands around every method: draining, the size of a message, errors, observation.
 
-The one place where errors become gRPC statuses. It knows no service by name beyond the
-prefixes it is given; health and reflection pass it untouched.
+It knows no service by name beyond the prefixes it is given; health, reflection and probes pass
+it untouched. `statuses.py` says what an error becomes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
-from grpc_status import rpc_status
 
 from gateway.calls import Call, CallObserver, open_call, open_stream
-from gateway.errors import Draining, GatewayError, InvalidRequest
+from gateway.errors import Draining, InvalidRequest
+from gateway.statuses import abort, is_late, note
 
 LARGEST_STREAMED = 4096  # bytes of each message that has no answer of its own: those are many
-_DEADLINE_SLACK_S = 0.02  # gRPC ends a call a little before or after its deadline
-_log = logging.getLogger("gateway.errors")
 
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -39,7 +34,8 @@ if TYPE_CHECKING:  # generic in the stubs only
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Serves the methods of `services` (full names), one `Call` for each answer.
+    """Serves the methods of `services` (full names), one `Call` for each answer. Those whose names
+    are among `probes` pass untouched, also while the gateway drains.
 
     `largest_message` bounds a request in bytes before anything of it is parsed, and
     `largest_streamed` each message of a stream that is answered once. Observers see each call
@@ -54,8 +50,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         observers: Sequence[CallObserver],
         clock: Callable[[], float] = time.perf_counter,
         *,
+        probes: Collection[str] = (),
         largest_streamed: int = LARGEST_STREAMED,
     ) -> None:
+        self._probes = probes
         self._prefixes = tuple(f"/{service}/" for service in services)
         self._largest_message, self._largest_streamed = largest_message, largest_streamed
         self._observers = observers
@@ -93,12 +91,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not handler_call_details.method.startswith(self._prefixes):
             return handler
         method = handler_call_details.method.rpartition("/")[2]
+        return handler if method in self._probes else self._wrapped(handler, method)
+
+    def _wrapped(self, handler: Handler, method: str) -> Handler:
         parse = cast("Parse", handler.request_deserializer)
-        if handler.response_streaming:
-            assert handler.request_streaming, f"{method}: nothing here observes such a call"
-            serve = cast("StreamMethod", handler.stream_stream)
+        if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                functools.partial(self._serve_both, serve, method),
+                functools.partial(
+                    self._serve_both, cast("StreamMethod", handler.stream_stream), method
+                ),
+                functools.partial(self._parse, parse, self._largest_message),
+                handler.response_serializer,
+            )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                functools.partial(
+                    self._serve_parts, cast("StreamMethod", handler.unary_stream), method
+                ),
                 functools.partial(self._parse, parse, self._largest_message),
                 handler.response_serializer,
             )
@@ -157,6 +166,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if call.code != "OK":
                 self._observe(call, started)
 
+    async def _serve_parts(
+        self, serve: StreamMethod, method: str, request: Request | InvalidRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """One request, and a stream of parts of its answer."""
+        call, started = open_call(method, context.peer()), self._clock()
+        try:
+            async with self._guarded(call, context):
+                if isinstance(request, InvalidRequest):
+                    raise request
+                async for part in serve(request, context):
+                    yield part
+        finally:
+            self._observe(call, started)
+
     async def _serve(
         self, serve: Method, method: str, request: Request | InvalidRequest, context: Context
     ) -> Any:
@@ -181,11 +204,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             yield
         except asyncio.CancelledError:
             if self._given_up:
-                await _abort(context, call, Draining())
-            call.code = "DEADLINE_EXCEEDED" if _is_late(context) else "CANCELLED"
+                await abort(context, call, Draining())
+            call.code = "DEADLINE_EXCEEDED" if is_late(context) else "CANCELLED"
             raise
         except Exception as error:
-            await _abort(context, call, error)
+            await abort(context, call, error)
         finally:
             self._serving.discard(task)
 
@@ -235,7 +258,7 @@ class _StreamedCall:
         traceback: TracebackType | None,
     ) -> bool:
         if isinstance(error, Exception):
-            _note(self._call, error)
+            note(self._call, error)
         elif error is not None:
             self._call.code = "CANCELLED"
         _observe(self._call, self._clock() - self._started, self._observers)
@@ -256,34 +279,3 @@ async def _well_formed(
         if isinstance(request, InvalidRequest):
             raise request
         yield request
-
-
-def _is_late(context: Context) -> bool:
-    left = cast("float | None", context.time_remaining())  # None where there is no deadline
-    return left is not None and left < _DEADLINE_SLACK_S
-
-
-def _note(call: Call, error: Exception) -> None:
-    """Keep an error in its call, and in the log where it is not one of ours."""
-    call.failed(error)
-    if not isinstance(error, GatewayError):
-        _log.error("internal error", exc_info=error, extra={"fields": {"method": call.method}})
-
-
-async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:
-    """End the RPC with the error's status; what is not ours to show stays in the log."""
-    _note(call, error)
-    await context.abort(grpc.StatusCode[call.code], call.error, _details(call))
-
-
-def _details(call: Call) -> Any:
-    """Trailing metadata with google.rpc.RetryInfo, where the client should come back."""
-    if call.retry_after_s is None:
-        return ()
-    delay = duration_pb2.Duration()
-    delay.FromMilliseconds(max(1, round(call.retry_after_s * 1000)))
-    retry = any_pb2.Any()
-    retry.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    code: int = grpc.StatusCode[call.code].value[0]
-    status = status_pb2.Status(code=code, message=call.error, details=[retry])
-    return rpc_status.to_status(status).trailing_metadata

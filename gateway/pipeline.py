@@ -73,7 +73,7 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.manifest, self.engine = manifest, engine
-        self._device_classes, self._max_batch, self._clock = device_classes, max_batch, clock
+        self._device_classes, self.max_batch, self._clock = device_classes, max_batch, clock
         self._numbers = itertools.count()
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
@@ -102,6 +102,11 @@ class Pipeline:
     def device_classes(self) -> tuple[DeviceClassInfo, ...]:
         """The device classes there are now, by name."""
         return self._device_classes.infos()
+
+    @property
+    def fallback_device_class(self) -> str | None:
+        """The class that serves requests of unknown ones, if there is one."""
+        return self._device_classes.fallback
 
     def resolve(self, name: str) -> str | None:
         """The device class that a name or an alias means; None where there is none."""
@@ -156,10 +161,10 @@ class Pipeline:
         now_ms = self._clock() * 1000
         if deadline_s is not None and deadline_s <= 0:
             raise DeadlineExceeded()
-        size = images.size_of(model_input, self.manifest.design_space, self._max_batch)
+        size = images.size_of(model_input, self.manifest.design_space, self.max_batch)
         candidates = self._device_classes.candidates(constraints.device_class)
         steps = self._ladder(candidates, constraints, size.max_resolution)
-        batch = max(self._max_batch, size.rows)
+        batch = max(self.max_batch, size.rows)
         least_ms = self._times.expected_ms(steps.cheapest.subnet, batch) * size.rows / batch
         return Job(
             model_input,

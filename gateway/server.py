@@ -32,11 +32,14 @@ from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
-from gateway.services import native
+from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
+from gateway.services.tally import Tally
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
-from protos.compofa.v1 import gateway_pb2_grpc
+from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_server
+from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
 
 if TYPE_CHECKING:  # only gateways that learn need them
@@ -45,7 +48,8 @@ if TYPE_CHECKING:  # only gateways that learn need them
 
 _FLUSH_S = 1.0  # for the last answers to leave
 _POLL_S = 0.02
-_NAMES = (native.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+_SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
+_NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
 
 def serve(config: ServerConfig) -> int:
@@ -148,12 +152,29 @@ class Server:
         limits = input_limits(config, pipeline.manifest)
         metrics = CallMetrics(registry, pipeline.resolve)
         add_gauges(registry, pipeline)
-        observers = [metrics.observe, *([logs.log_call] if config.log_requests else [])]
-        self._calls = CallInterceptor([native.SERVICE], limits.message_bytes, observers)
+        tally = Tally()
+        observers = [
+            metrics.observe,
+            tally.observe,
+            *([logs.log_call] if config.log_requests else []),
+        ]
+        self._calls = CallInterceptor(
+            _SERVICES,
+            limits.message_bytes,
+            observers,
+            probes=open_inference.PROBES | torchserve.PROBES,
+        )
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
         self._health = health.aio.HealthServicer()
-        servicer = native.SubnetGateway(pipeline, limits, reports)
-        gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(servicer, self._grpc)
+        add_SubnetGatewayServicer_to_server(
+            native.SubnetGateway(pipeline, limits, reports), self._grpc
+        )
+        add_GRPCInferenceServiceServicer_to_server(
+            open_inference.OpenInference(pipeline, limits, tally, self._is_ready), self._grpc
+        )
+        add_InferenceAPIsServiceServicer_to_server(
+            torchserve.TorchServe(pipeline, limits, self._is_ready), self._grpc
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection(_NAMES, self._grpc)
 
@@ -169,11 +190,15 @@ class Server:
             _check_free(config.host, port)
         host = f"[{config.host}]" if ":" in config.host else config.host
         self.port = self._grpc.add_insecure_port(f"{host}:{config.port}")
-        app = application(self._registry, lambda: not self._calls.draining)
+        app = application(self._registry, self._is_ready)
         self._http = HttpServer(config.host, config.metrics_port, app)
         self.metrics_port = self._http.port
         await self._grpc.start()
-        await self._health.set(native.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        for service in _SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def _is_ready(self) -> bool:
+        return not self._calls.draining
 
     async def drain(self, cut_short: asyncio.Event) -> None:
         """Turn new calls away and let those in flight end, for the configured grace at most.

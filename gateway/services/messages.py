@@ -62,7 +62,7 @@ def input_from(message: gateway_pb2.InferRequest, limits: InputLimits) -> ModelI
         return _tensor_from(message.tensor, limits.tensor_bytes)
     if kind == "image":
         image = message.image
-        _check_size("image", len(image), limits.image_bytes)
+        check_size("image", len(image), limits.image_bytes)
         return ImageInput(image)
     raise InvalidRequest("input", None, "a tensor or an image")
 
@@ -140,11 +140,12 @@ def _tensor_from(tensor: gateway_pb2.Tensor, most_bytes: int) -> TensorInput:
     if tensor.name not in ("", "input"):
         raise InvalidRequest("tensor.name", tensor.name, "'input', or nothing")
     raw = tensor.raw
-    _check_size("tensor.raw", len(raw), most_bytes)
+    check_size("tensor.raw", len(raw), most_bytes)
     return TensorInput(tensor.dtype, tuple(tensor.shape), raw)
 
 
-def _check_size(field: str, size: int, most: int) -> None:
+def check_size(field: str, size: int, most: int) -> None:
+    """Raise `InvalidRequest` where a field has more than `most` bytes."""
     if size > most:
         raise InvalidRequest(field, size, f"at most {most} bytes")
 
