@@ -46,11 +46,16 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class TensorInput:
-    """Normalised model input as raw little-endian bytes, row-major: `shape` is [B, C, H, W]."""
+    """Normalised model input as raw little-endian bytes, row-major: `shape` is [B, C, H, W].
+
+    Values that are not finite are the caller's mistake, unless `any_values`: then the logits of
+    their rows are what comes out.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes | memoryview
+    any_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
