@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
+_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer
 
 
@@ -57,6 +58,16 @@ def add_gauges(
     ).set_function(lambda: pipeline.engine.whole_subnets)
     registry.register(_Failures(pipeline))
     registry.register(_TableGauges(pipeline, clock))
+
+
+def loop_lag(registry: CollectorRegistry) -> Histogram:
+    """Register how late the event loop comes to its work, for a `Heartbeat` to observe."""
+    return Histogram(
+        "compofa_event_loop_lag_seconds",
+        "How late the event loop came to something that was due.",
+        buckets=_LAG_SECONDS,
+        registry=registry,
+    )
 
 
 class _Failures(Collector):

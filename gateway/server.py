@@ -26,7 +26,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from gateway import logs, stores
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
-from gateway.gauges import add_gauges, add_store_gauges
+from gateway.gauges import add_gauges, add_store_gauges, loop_lag
+from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics
@@ -97,6 +98,7 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(_beside(follower.run()))
+        await beside.enter_async_context(_beside(server.heartbeat.run()))
         if learning is not None:
             await beside.enter_async_context(_beside(learning.run()))
         await server.start()
@@ -152,6 +154,7 @@ class Server:
         limits = input_limits(config, pipeline.manifest)
         metrics = CallMetrics(registry, pipeline.resolve)
         add_gauges(registry, pipeline)
+        self.heartbeat = Heartbeat(loop_lag(registry).observe)
         tally = Tally()
         observers = [
             metrics.observe,
@@ -198,7 +201,7 @@ class Server:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def _is_ready(self) -> bool:
-        return not self._calls.draining
+        return not (self._calls.draining or self.heartbeat.is_stuck)
 
     async def drain(self, cut_short: asyncio.Event) -> None:
         """Turn new calls away and let those in flight end, for the configured grace at most.
