@@ -55,4 +55,8 @@ def is_late(context: Context) -> bool:
 
 
 def _trailing(call: Call) -> Any:
-    return rpc_status.to_status(status_of(call)).trailing_metadata
+    """The status with its details; and the time to wait as gRPC's own retries read it (gRFC A6)."""
+    assert call.retry_after_s is not None
+    pushback_ms = max(1, round(call.retry_after_s * 1000))
+    status = rpc_status.to_status(status_of(call)).trailing_metadata
+    return (*status, ("grpc-retry-pushback-ms", str(pushback_ms)))
