@@ -73,7 +73,7 @@ class Lane:
     """Runs one subnet after another. For one thread at a time."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._chain: ChainRunners | None = engine.chain.runners() if engine.chain else None
         self._runners: dict[Architecture, tuple[Whole, Runner]] = {}
         self._given_up = engine.whole.given_up
@@ -81,7 +81,7 @@ class Lane:
     def run(self, arch: Architecture, x: Array) -> Ran:
         """`x` is normalised images [B, C, R, R], C-contiguous, R the architecture's resolution.
         Raises `RuntimeError` where the runtime fails."""
-        engine = self._engine
+        engine = self.engine
         engine.usage.add(arch)
         self._let_go()
         whole = engine.whole.get(arch)
@@ -107,7 +107,7 @@ class Lane:
 
     def _let_go(self) -> None:
         """Of runners whose programs were given up: they hold the weights."""
-        whole = self._engine.whole
+        whole = self.engine.whole
         if self._given_up != whole.given_up:
             self._given_up = whole.given_up
             gone = [a for a, (ours, _) in self._runners.items() if whole.get(a) is not ours]
