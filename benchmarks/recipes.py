@@ -28,6 +28,7 @@ from training.costs.comparison import (
     collect,
     figures,
     largest_macs,
+    mean_catalog,
     mean_figures,
     read_comparisons,
     told,
@@ -168,7 +169,7 @@ def _draw(name: str, runs: list[Run], picture: Path) -> None:
         right.plot(*zip(*sorted(lengths), strict=True), "-", color=color, linewidth=1, alpha=0.6)
     left.set_xlabel("MMACs an image")
     left.set_ylabel("test accuracy, %")
-    left.set_title("Frontiers, chosen on validation")
+    left.set_title("Frontiers of the runs' mean, chosen on validation")
     right.set_xlabel("training cost, TMACs")
     right.set_ylabel("mean test accuracy at full resolution, %")
     right.set_title("Accuracy over cost, a point a run, lines through means")
@@ -194,14 +195,14 @@ def _point(group: list[Run]) -> tuple[float, float]:
 
 
 def _draw_recipe(left: Axes, right: Axes, recipe: str, group: list[Run], color: str) -> None:
-    for i, run in enumerate(group):
-        frontier = run.catalog.frontier()
-        if recipe == _family(recipe):  # more curves could not be told apart
-            left.plot(
-                [entry.macs / 1e6 for entry in frontier],
-                [100 * told(entry) for entry in frontier],
-                ".-", color=color, linewidth=1, label=None if i else recipe,
-            )  # fmt: skip
+    if recipe == _family(recipe):  # more curves could not be told apart
+        frontier = mean_catalog(group).frontier()
+        left.plot(
+            [entry.macs / 1e6 for entry in frontier],
+            [100 * told(entry) for entry in frontier],
+            ".-", color=color, linewidth=1, label=f"{recipe}, runs: {len(group)}",
+        )  # fmt: skip
+    for run in group:
         right.plot(*_point([run]), "o", color=color)
     right.annotate(
         recipe, _point(group), textcoords="offset points", xytext=(6, 4), fontsize=8

@@ -31,7 +31,13 @@ from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
 from training.calibrate import calibrate_from
-from training.costs.comparison import at_full_resolution, by_recipe, read_comparisons, told
+from training.costs.comparison import (
+    at_full_resolution,
+    by_recipe,
+    mean_catalog,
+    read_comparisons,
+    told,
+)
 from training.evaluate import accuracies
 from training.images.data_folder import open_data_folder
 from training.images.file_source import FileLoading
@@ -81,10 +87,9 @@ def _groups_of(net: Path, threads: int) -> dict[str, list[Row]]:
 
 def _trained_on_these() -> list[Row]:
     runs = by_recipe(read_comparisons(KEPT)["fashion-mnist"])["compofa"]
-    of_runs = zip(*(at_full_resolution(run.catalog) for run in runs), strict=True)
     return [
-        Row(subnet=same[0].subnet, macs=same[0].macs, test_accuracy=fmean(map(told, same)))
-        for same in of_runs
+        Row(subnet=entry.subnet, macs=entry.macs, test_accuracy=told(entry))
+        for entry in at_full_resolution(mean_catalog(runs))
     ]
 
 

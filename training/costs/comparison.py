@@ -106,6 +106,20 @@ def mean_figures(parts: Sequence[Figures]) -> Figures:
     return Figures(**means, energy_kwh=fmean(kwh) if len(kwh) == len(parts) else None)
 
 
+def mean_catalog(runs: Sequence[Run]) -> Catalog:
+    """The catalog of runs that list the same subnets, each subnet's accuracies averaged over them.
+    One run's differ from the next one's by as much as neighbours on a frontier do."""
+    entries = []
+    for same in zip(*(run.catalog.entries for run in runs), strict=True):
+        tests = [entry.test_accuracy for entry in same if entry.test_accuracy is not None]
+        means = {
+            "accuracy": fmean(entry.accuracy for entry in same),
+            "test_accuracy": fmean(tests) if len(tests) == len(same) else None,
+        }
+        entries.append(same[0].model_copy(update=means))
+    return Catalog(entries=tuple(entries))
+
+
 def largest_macs(runs: Sequence[Run]) -> int:
     """MACs of the largest subnet in any catalog: where hypervolume ends."""
     return max(entry.macs for run in runs for entry in run.catalog.entries)

@@ -26,6 +26,7 @@ from training.costs.comparison import (
     figures,
     hypervolume,
     largest_macs,
+    mean_catalog,
     mean_figures,
     read_comparisons,
 )
@@ -105,6 +106,18 @@ def test_figures_by_hand(ledger: Ledger) -> None:
     assert found.hypervolume == pytest.approx(2 * math.log10(2) + 10 * math.log10(2))
     assert (found.macs, found.hours, found.energy_kwh) == (3 * 10**12, 0.75, 0.375)
     assert mean_figures([found, found]) == found
+
+
+def test_the_mean_of_runs_is_a_subnet_s_over_all(ledger: Ledger) -> None:
+    catalogs = [
+        Catalog(entries=(_entry(1, 10, 0.8, 0.7), _entry(2, 20, 0.9, 0.9))),
+        Catalog(entries=(_entry(1, 10, 0.9, 0.9), _entry(2, 20, 0.9, None))),
+    ]
+    small, large = mean_catalog([Run("r", "c", ledger, c) for c in catalogs]).entries
+    assert [small.accuracy, small.test_accuracy] == pytest.approx([0.85, 0.8])
+    assert (large.accuracy, large.test_accuracy, large.macs) == (pytest.approx(0.9), None, 20)
+    with pytest.raises(ValueError, match="shorter"):
+        mean_catalog([Run("r", "c", ledger, c) for c in (catalogs[0], Catalog())])
 
 
 def test_energy_that_was_not_always_measured_has_no_mean(ledger: Ledger) -> None:
