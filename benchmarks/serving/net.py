@@ -25,6 +25,7 @@ from training.calibrate import average_affines
 FOLDER = Path("runs/serving/imagenet-mbv3")
 PREDICTOR = Path(__file__).parents[3] / "shared/data/ofa_accuracy_predictor.pth"
 DEVICE_CLASS = "any"  # its table binds nobody: what matters is the gateway's own time
+FIXED = ("d2-2-2-2-2@224", "d3-3-3-3-3@224", "d4-4-4-4-4@224")
 MS_PER_GMAC = 10.0
 
 
@@ -46,11 +47,20 @@ def imagenet_artifact(folder: Path = FOLDER) -> Path:
         measured=False,
         latency_ms={e.subnet: MS_PER_GMAC * e.macs / 1e9 for e in catalog.entries},
     )
+    alone = [
+        table.model_copy(update={"device_class": only(s), "latency_ms": {s: table.latency_ms[s]}})
+        for s in FIXED
+    ]
     labels = tuple(map(str, range(space.skeleton.classes)))
     preprocessing = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     description = artifact.Description("imagenet-mbv3", preprocessing, labels, catalog)
-    artifact.save(folder, supernet.eval(), description, [table])
+    artifact.save(folder, supernet.eval(), description, [table, *alone])
     return folder
+
+
+def only(subnet: str) -> str:
+    """The device class that nothing but this one of `FIXED` is served to."""
+    return "only-" + subnet.replace("@", "-")
 
 
 def _catalog(space: DesignSpace) -> Catalog:
