@@ -2,8 +2,8 @@
 
     python benchmarks/serving/precision.py
 
-From the smallest to the largest at full resolution, each subnet by the engine in f32 and in bf16: accuracy, answers
-that differ, and images a second at batch 32 on one core, in turn.
+From the smallest to the largest at full resolution, each subnet by the engine in f32 and in bf16:
+accuracy, answers that differ, and images a second at batch 32 on one core, in turn.
 """
 
 from __future__ import annotations
