@@ -25,7 +25,7 @@ from training.calibrate import average_affines
 FOLDER = Path("runs/serving/imagenet-mbv3")
 PREDICTOR = Path(__file__).parents[3] / "shared/data/ofa_accuracy_predictor.pth"
 DEVICE_CLASS = "any"  # its table binds nobody: what matters is the gateway's own time
-FIXED = ("d2-2-2-2-2@224", "d3-3-3-3-3@224", "d4-4-4-4-4@224")
+FIXED = ("d2-2-2-2-2@160", "d2-2-2-2-2@224", "d3-3-3-3-3@224", "d4-4-4-4-4@224")
 MS_PER_GMAC = 10.0
 
 
