@@ -6,8 +6,9 @@
 
 On all images and for as many steps as the recipe: on a third of them the net is so far from done
 that the same changes came out in another order. Variants whose steps cost more or less get fewer
-or more, so that all cost about the same. Finished variants (kept under `runs/ablation`) are not
-trained again; each one's figures are kept for `make bench-train`, comparison `ablation`.
+or more, so that all cost about the same. Those that change nothing of the first phase share it:
+they go on from one net, whose cost counts for each. Finished variants (kept under `runs/ablation`)
+are not trained again; each one's figures are kept for `make bench-train`, comparison `ablation`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kept_run import train_and_keep
+from kept_run import branch, train_and_keep
 
 from training.costs.estimate import estimate
 from training.recipe import Recipe, read_recipe
+from training.run import Setting, run
+from training.run_folder import RunFolder
 
 RUNS = Path("runs/ablation")
 TRAIN_IMAGES = 55_000
+SHARED = "grow"
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
 MUON = {"learning_rate": 0.05, "weight_decay": 0.06, "iterations": 3}
@@ -67,7 +71,19 @@ def main() -> None:
     for name in given.variants or VARIANTS:
         out = RUNS / f"{name}-{given.seed}"
         command = f"python benchmarks/studies/ablation.py {name} --seed {given.seed}"
-        train_and_keep(_variant(name, given.seed), out, "ablation", command, given.threads)
+        recipe = _variant(name, given.seed)
+        if SHARED not in VARIANTS[name] and RECIPE not in VARIANTS[name] and not out.exists():
+            branch(_grown(given.seed, given.threads), recipe, RunFolder(out))
+        train_and_keep(recipe, out, "ablation", command, given.threads)
+
+
+def _grown(seed: int, threads: int) -> RunFolder:
+    """A run of the recipe as it is that has ended after its first phase."""
+    folder = RunFolder(RUNS / f"grown-{seed}")
+    if not folder.artifact.exists():
+        few = Setting(until=SHARED, num_threads=threads, evaluation_images=100)
+        run(read_recipe("fast").model_copy(update={"seed": seed}), folder.path, few)
+    return folder
 
 
 def _variant(name: str, seed: int) -> Recipe:
