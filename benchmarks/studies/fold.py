@@ -165,11 +165,12 @@ def _trained(recipe: Recipe, start: Start, data: Dataset, threads: int) -> tuple
 
 
 def _recipe(epochs: float, rate: float) -> Recipe:
+    """The recipe `fold` on images as they are, which is how the nets were trained."""
     recipe = read_recipe("fold")
     (phase,) = recipe.phases
-    changes = {"epochs": epochs, "learning_rate": rate}
-    phase = phase.model_copy(update=changes)
-    return recipe.model_copy(update={"phases": (phase,)})
+    phase = phase.model_copy(update={"epochs": epochs, "learning_rate": rate})
+    images = {"crop_padding": 0, "mirror": False}
+    return recipe.model_copy(update={"phases": (phase,)} | images)
 
 
 def _measured(
