@@ -82,7 +82,8 @@ def _grown(seed: int, threads: int) -> RunFolder:
     folder = RunFolder(RUNS / f"grown-{seed}")
     if not folder.artifact.exists():
         few = Setting(until=SHARED, num_threads=threads, evaluation_images=100)
-        run(read_recipe("fast").model_copy(update={"seed": seed}), folder.path, few)
+        recipe = read_recipe("fast").model_copy(update={"seed": seed, "profile": False})
+        run(recipe, folder.path, few)
     return folder
 
 
