@@ -1,23 +1,24 @@
 """What each idea in the recipe `fast` is worth: the recipe with one thing changed at a time.
 
     python benchmarks/studies/ablation.py [VARIANT…]
-    python benchmarks/recipes.py --collect runs/fast fast-seed0 --comparison ablation
     make bench-train
 
 On all images and for as many steps as the recipe: on a third of them the net is so far from done
 that the same changes came out in another order. Variants whose steps cost more or less get fewer
 or more, so that all cost about the same. Those that change nothing of the first phase share it:
-they go on from one net, whose cost counts for each. Finished variants (kept under `runs/ablation`)
+they go on from one net, whose cost counts for each. Every tenth subnet is evaluated, on all images;
+`as-it-is` takes those of the recipe's own kept run. Finished variants (kept under `runs/ablation`)
 are not trained again; each one's figures are kept for `make bench-train`, comparison `ablation`.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
-from kept_run import branch, train_and_keep
+from kept_run import KEPT, branch, train_and_keep
 
 from training.costs.estimate import estimate
 from training.recipe import Recipe, read_recipe
@@ -27,6 +28,8 @@ from training.run_folder import RunFolder
 RUNS = Path("runs/ablation")
 TRAIN_IMAGES = 55_000
 SHARED = "grow"
+EVERY = 10  # n-th subnet: no multiple of the three depths, so that units take all of them
+OWN = "fashion-mnist"  # the comparison with the recipe's own runs
 RECIPE = "recipe"  # what is changed of the recipe itself, not of a phase
 SANDWICH = ("largest", "smallest", "random")
 MUON = {"learning_rate": 0.05, "weight_decay": 0.06, "iterations": 3}
@@ -74,7 +77,17 @@ def main() -> None:
         recipe = _variant(name, given.seed)
         if SHARED not in VARIANTS[name] and RECIPE not in VARIANTS[name] and not out.exists():
             branch(_grown(given.seed, given.threads), recipe, RunFolder(out))
-        train_and_keep(recipe, out, "ablation", command, given.threads)
+        train_and_keep(recipe, out, "ablation", command, given.threads, EVERY)
+    _keep_own(given.seed)
+
+
+def _keep_own(seed: int) -> None:
+    """The recipe's own run, with the subnets that the variants are evaluated by."""
+    own, kept = (KEPT / comparison for comparison in (OWN, "ablation"))
+    shutil.copytree(own / f"fast-seed{seed}", kept / f"as-it-is-seed{seed}", dirs_exist_ok=True)
+    catalog = kept / f"as-it-is-seed{seed}" / "catalog.csv"
+    heading, *rows = catalog.read_text("utf-8").splitlines(keepends=True)
+    catalog.write_text("".join([heading, *rows[::EVERY]]), "utf-8")
 
 
 def _grown(seed: int, threads: int) -> RunFolder:

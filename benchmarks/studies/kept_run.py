@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from supernet import artifact
+from supernet.artifact import Description
+from supernet.catalog import Catalog
 from training.costs.comparison import collect
+from training.evaluate import accuracies, with_accuracies
+from training.images.data_folder import open_data_folder
+from training.images.file_source import FileLoading
 from training.recipe import Recipe
 from training.run import Setting, run
 from training.run_folder import RunFolder
 
 KEPT = Path("docs/training/runs")
+FEW = 50  # images; who is to be evaluated in part is evaluated again
 
 
-def train_and_keep(recipe: Recipe, out: Path, comparison: str, command: str, threads: int) -> None:
+def train_and_keep(
+    recipe: Recipe, out: Path, comparison: str, command: str, threads: int, every: int = 1
+) -> None:
     """Train into `out`, unless that is finished, and keep its figures in a comparison.
 
-    `command` is what makes the run again.
+    `command` is what makes the run again. `every` n-th subnet is evaluated: all 729 take longer
+    than a short training.
     """
-    if not RunFolder(out).artifact.exists():
-        run(recipe, out, Setting(num_threads=threads))
+    folder = RunFolder(out)
+    if not folder.artifact.exists():
+        run(recipe, out, Setting(num_threads=threads, evaluation_images=FEW if every > 1 else None))
+        if every > 1:
+            _evaluate(folder.artifact, recipe, threads, every)
     collect(out, KEPT / comparison / f"{recipe.name}-seed{recipe.seed}", command)
+
+
+def _evaluate(path: Path, recipe: Recipe, threads: int, every: int) -> None:
+    """Put the accuracies of every n-th subnet in place of those that were measured in a hurry."""
+    loaded = artifact.load(path)
+    supernet, space = loaded.supernet, loaded.supernet.space
+    loading = FileLoading(loaded.manifest.preprocessing)
+    data = open_data_folder(None, loading, validation_images=recipe.validation_images)
+    archs = list(space.representatives())[::every]
+    assert data.test is not None
+    validation, test = (
+        accuracies(supernet, split, archs, num_threads=threads)
+        for split in (data.validation, data.test)
+    )
+    catalog = with_accuracies(Catalog(), space, validation=validation, test=test)
+    artifact.save(path, supernet, replace(Description.of(loaded), catalog=catalog))
 
 
 def branch(stem: RunFolder, recipe: Recipe, out: RunFolder) -> None:
