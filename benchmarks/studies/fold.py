@@ -77,15 +77,13 @@ def _head(last_unit: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to normalise one net: accuracies in [0, 1] over its subnets at full resolution,
-    and the training MACs it took."""
+    """One way to normalise one net: test accuracies in [0, 1] over its subnets at full
+    resolution, and the training MACs it took."""
 
     net: str
     way: str
-    validation_mean: float
-    validation_worst: float
-    test_mean: float
-    test_worst: float
+    mean: float
+    worst: float
     macs: int
 
 
@@ -176,36 +174,29 @@ def _recipe(epochs: float, rate: float) -> Recipe:
 def _measured(
     supernet: Supernet, entries: list[CatalogEntry], data: Dataset, threads: int
 ) -> list[CatalogEntry]:
-    """The entries with the accuracies of `supernet`."""
+    """The entries with the test accuracies of `supernet`."""
     archs = [Architecture.parse(entry.subnet) for entry in entries]
     if supernet.space.can_be_listed:  # then an id has only depths
         archs = [Architecture(arch.depths, arch.resolution) for arch in archs]
     assert data.test is not None
-    validation = accuracies(supernet, data.validation, archs, num_threads=threads)
     test = accuracies(supernet, data.test, archs, num_threads=threads)
     return [
-        entry.model_copy(update={"accuracy": validation[arch], "test_accuracy": test[arch]})
+        entry.model_copy(update={"test_accuracy": test[arch]})
         for entry, arch in zip(entries, archs, strict=True)
     ]
 
 
 def _row(net: str, way: str, entries: list[CatalogEntry], macs: int) -> Row:
-    validation, test = [entry.accuracy for entry in entries], [told(entry) for entry in entries]
-    return Row(net, way, fmean(validation), min(validation), fmean(test), min(test), macs)
+    test = [told(entry) for entry in entries]
+    return Row(net, way, fmean(test), min(test), macs)
 
 
 def _print(rows: list[Row]) -> None:
-    table = Table("net", "normalisation", title="The fold phase, test (validation) accuracy, %")
+    table = Table("net", "normalisation", title="The fold phase, test accuracy, %")
     for heading in ("mean of 243", "worst", "TMACs"):
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: (row.net, row.way)):
-        cells = (
-            f"{100 * test:.2f} ({100 * validation:.2f})"
-            for test, validation in (
-                (row.test_mean, row.validation_mean),
-                (row.test_worst, row.validation_worst),
-            )
-        )
+        cells = (f"{100 * accuracy:.2f}" for accuracy in (row.mean, row.worst))
         table.add_row(row.net, row.way, *cells, f"{row.macs / 1e12:.2f}")
     Console().print(table)
 
