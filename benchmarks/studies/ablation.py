@@ -54,6 +54,10 @@ VARIANTS: dict[str, Changes] = {
     "alpha-divergence": {"shrink": {"divergence": "alpha", "label_weight": 0.0}},
     # the fold phase
     "no-fold": {"shrink": {"final_learning_rate": 0.0}, "fold": None},
+    "fold-early": {
+        "fold": {"learning_rate": 0.033},  # first: it is what gets the epochs that the other loses
+        "shrink": {"epochs": 1.6, "final_learning_rate": 0.033},
+    },
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "sgd": {RECIPE: {"muon": None}},
