@@ -58,6 +58,10 @@ VARIANTS: dict[str, Changes] = {
         "fold": {"learning_rate": 0.033},  # first: it is what gets the epochs that the other loses
         "shrink": {"epochs": 1.6, "final_learning_rate": 0.033},
     },
+    "fold-late": {
+        "shrink": {"final_learning_rate": 0.0056},
+        "fold": {"epochs": 0.2, "learning_rate": 0.0056},
+    },
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "sgd": {RECIPE: {"muon": None}},
