@@ -76,6 +76,8 @@ class Phase(_Frozen):
     """Decay a step of a moving average of the weights, which the phase leaves as its result."""
     normalization: Literal["batch", "piece-affine"] = "batch"
     """'piece-affine' makes this a fold phase: each piece keeps one affine of its own."""
+    muon: bool = True
+    """Whether the recipe's Muon, if it has one, trains the matrices in this phase."""
     sort_channels: bool = False
     """Sort channels by importance before the phase, so that slicing keeps the best."""
 
@@ -233,6 +235,10 @@ class Recipe(_Frozen):
         if phase not in names:
             raise ValueError(f"recipe {self.name}: phase {phase!r}: expected one of {names}")
         return self.model_copy(update={"phases": self.phases[: names.index(phase) + 1]})
+
+    def muon_of(self, phase: Phase) -> Muon | None:
+        """What trains the matrices in a phase; None where SGD does."""
+        return self.muon if phase.muon else None
 
     @property
     def augmentation(self) -> Augmentation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from supernet import artifact
 from supernet.artifact import Artifact, Description
 from supernet.catalog import Catalog
-from supernet.manifest import Ledger, Manifest, Preprocessing
+from supernet.manifest import ArtifactError, Ledger, Manifest, Preprocessing, read_manifest
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization, PieceAffine
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
@@ -74,6 +75,9 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
         done = _train(recipe, part, RunFolder(out), setting, start, dataset, group)
     if done is None:
         return None
+    if (kept := _finished(RunFolder(out).artifact, done.ledger)) is not None:
+        print(f"run {out}: finished before; its artifact is as it was", file=sys.stderr)
+        return kept
     description = Description(
         name=start.name,
         preprocessing=preprocessing,
@@ -215,6 +219,22 @@ def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Sett
             num_threads=setting.num_threads,
             advance=advance,
         )
+
+
+def _finished(folder: Path, trained: Ledger) -> Manifest | None:
+    """The artifact of this very training, where an earlier call has evaluated and written it; one
+    that cannot be read is written again."""
+    try:
+        manifest = read_manifest(folder)
+    except ArtifactError:
+        return None
+    kept = manifest.ledger
+    same = kept is not None and (kept.recipe_sha256, kept.seed, kept.phases) == (
+        trained.recipe_sha256,
+        trained.seed,
+        trained.phases,
+    )
+    return manifest if same else None
 
 
 def _written(

@@ -92,8 +92,6 @@ class Trainer:
         self._meter, self.stop = meter, threading.Event()
         self.identity = f"{recipe.sha256}, seed {recipe.seed}, {identity}"
         self.space = start.space
-        own = update_macs(self.space, recipe.muon) if recipe.muon else 0
-        self._update_macs = self.processes.count * own
         self.progress = Progress()
         self.phases: tuple[manifest.Phase, ...] = ()
         self.settings: tuple[str, ...] = (setting,)
@@ -129,6 +127,9 @@ class Trainer:
     def _prepare(self, phase: Phase) -> None:
         """What lives as long as a phase: how a step goes and how it changes the weights."""
         self._updater = Updater(self.recipe, phase, self.supernet, self.processes)
+        muon = self.recipe.muon_of(phase)
+        own = update_macs(self.space, muon) if muon else 0
+        self._update_macs = self.processes.count * own
         taught = phase.distillation and phase.distill_from == "teacher"
         self._current = Step(
             supernet=self.supernet,

@@ -31,8 +31,9 @@ class Updater:
         self.parameters = trained_parameters(supernet)
         self._clip_norm, self._processes = recipe.clip_norm, processes
         self._micro_batches = phase.micro_batches
-        own = matrices(supernet) if recipe.muon else []
-        self._muon = MuonUpdater(own, recipe.muon) if recipe.muon else None
+        muon = recipe.muon_of(phase)
+        own = matrices(supernet) if muon else []
+        self._muon = MuonUpdater(own, muon) if muon else None
         weights = [p for p in self.parameters if p.ndim > 1 and all(p is not m for m in own)]
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": recipe.weight_decay},

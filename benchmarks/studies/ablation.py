@@ -62,6 +62,7 @@ VARIANTS: dict[str, Changes] = {
         "shrink": {"final_learning_rate": 0.0056},
         "fold": {"epochs": 0.2, "learning_rate": 0.0056},
     },
+    "fold-by-sgd": {"fold": {"muon": False}},
     "fold-throughout": {"shrink": {"normalization": "piece-affine"}},
     # images and weights
     "sgd": {RECIPE: {"muon": None}},

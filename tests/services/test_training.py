@@ -98,6 +98,10 @@ def test_killed_run_goes_on_and_ends_with_the_same_net(recipe: Path, tmp_path: P
     assert len(first.manifest.catalog) == 729
     assert first.manifest.ledger is not None
     assert [phase.name for phase in first.manifest.ledger.phases] == ["teacher", "compound", "fold"]
+    written = (cut / "artifact" / "artifact.json").stat().st_mtime_ns
+    once_more = _run("train", recipe, "--out", cut)
+    assert "finished before" in once_more.stderr
+    assert (cut / "artifact" / "artifact.json").stat().st_mtime_ns == written
 
 
 @pytest.mark.timeout(400)

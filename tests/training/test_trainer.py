@@ -56,6 +56,7 @@ SINGLE_STAGE: dict[str, Any] = {
         },
         {
             "name": "fold",
+            "muon": False,
             "epochs": 0.4,
             "learning_rate": 0.005,
             "subnets": ("largest", "random"),

@@ -77,7 +77,8 @@ def estimate(
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
         steps = schedule.phase_steps(recipe, phase, train_images)
         images = steps * recipe.batch_size
-        besides = steps * update_macs(own, recipe.muon) if recipe.muon else 0
+        muon = recipe.muon_of(phase)
+        besides = steps * update_macs(own, muon) if muon else 0
         if phase.normalization == "piece-affine" and not folded:
             besides += fold_start_macs(schedule.phase_space(phase, own), train_images)
             folded = True

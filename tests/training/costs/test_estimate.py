@@ -132,6 +132,9 @@ def test_each_step_of_muon_is_counted(make_recipe: MakeRecipe, space: DesignSpac
     without = estimate(recipe, 200).total
     more = estimate(recipe.model_copy(update={"muon": muon}), 200).total.macs - without.macs
     assert more == without.images // recipe.batch_size * update_macs(space, muon) > 0
+    phases = tuple(phase.model_copy(update={"muon": False}) for phase in recipe.phases)
+    by_sgd = recipe.model_copy(update={"muon": muon, "phases": phases})
+    assert estimate(by_sgd, 200).total.macs == without.macs
 
 
 def test_a_teacher_from_the_beginning_is_counted(space: DesignSpace) -> None:
@@ -160,9 +163,9 @@ def test_every_shipped_recipe_is_estimated_quickly() -> None:
     for name in shipped_recipes():
         recipe = read_recipe(name)
         if recipe.design_space is not None:
-            began = time.perf_counter()
+            began = time.process_time()
             estimate(recipe, IMAGENET)
-            assert time.perf_counter() - began < 2.0
+            assert time.process_time() - began < 2.0
 
 
 def test_is_printed_with_hours_where_the_rate_is_known() -> None:
