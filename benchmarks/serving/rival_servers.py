@@ -9,16 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from load import measured
+from rivals import subnet_file
+from rivals.echo_server import METHOD as ECHO
 
 from gateway.engines.opening import cpus
 from protos.torchserve import inference_pb2
-from rivals import subnet_file
-from rivals.echo_server import METHOD as ECHO
 
 RIVALS = Path(__file__).with_name("rivals")
 START_WITHIN_S = 120.0
@@ -147,14 +147,10 @@ def _wait(server: subprocess.Popen[bytes], asked: list[str], log: Path) -> None:
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     server.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         server.wait(20)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _beside_python(program: str) -> str:

@@ -14,7 +14,7 @@ from subnet_file import SubnetFile
 
 
 class Subnet(litserve.LitAPI):  # type: ignore[misc]
-    def setup(self, device: str) -> None:
+    def setup(self, _device: str) -> None:
         self.subnet = SubnetFile()
 
     def decode_request(

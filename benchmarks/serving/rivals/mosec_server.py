@@ -5,7 +5,6 @@ python mosec_server.py WORKERS BATCH DELAY_MS --address 127.0.0.1 --port PORT
 
 from __future__ import annotations
 
-import os
 import sys
 
 import mosec
