@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--deadlines-ms", type=float, nargs="+", default=(50.0, 100.0))
     parser.add_argument("--requests", type=int, help="of the trace, from its start; all by default")
     given = parser.parse_args()
-    trace, images = read_arrivals(given.arrivals)[: given.requests], _images()
+    trace, images = read_arrivals(given.arrivals)[: given.requests], photographs()
     artifact = imagenet_artifact()
     accuracy_of = {e.subnet: e.accuracy for e in read_manifest(artifact).catalog.entries}
     rows: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def compressed(arrivals_s: Times, rate: float) -> Times:
     return arrivals_s * (len(arrivals_s) / arrivals_s[-1] / rate)
 
 
-def _images() -> list[bytes]:
+def photographs() -> list[bytes]:
     """JPEGs of blurred noise: about as many bytes as a photograph of the size."""
     rng, found = np.random.default_rng(0), []
     for _ in range(PICTURES):
