@@ -126,6 +126,7 @@ def _add_serve(commands: Commands) -> None:
     parser.add_argument("--max-resident-mib", type=int, help="weights of subnets compiled whole")
     parser.add_argument("--engine", choices=("auto", "openvino", "torch"), help="auto by default")
     parser.add_argument("--precision", choices=("f32", "bf16"), help="f32 by default")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; a GPU if there is")
     parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
     parser.add_argument("--workers", type=int, help="batches at once; by default one a core")
     parser.add_argument("--threads", type=int, help="cores for one batch, 1 by default")

@@ -116,13 +116,19 @@ class ServerConfig(BaseModel):
     precision: Literal["f32", "bf16"] = Field(
         default="f32", description="bf16 is faster on processors that have it, and less exact"
     )
+    device: str | None = Field(
+        default=None,
+        min_length=1,
+        description="cpu, or cuda or cuda:1 with the engine torch; a GPU if there is one and no "
+        "other engine is asked for",
+    )
     compile_cache: Path | None = Field(
         default=None,
         description="folder of what the engine has compiled, for a faster start; the user's cache "
         "folder if absent",
     )
     workers: Count | None = Field(
-        default=None, description="batches that run at once; as many as there are cores if absent"
+        default=None, description="batches that run at once; if absent one a core, two on a GPU"
     )
     threads: Count = Field(default=1, description="cores for one batch")
     log_requests: bool = Field(default=True, description="one JSON line a request")

@@ -16,6 +16,8 @@ from gateway.engines.opening import cpus, make_backend, make_engine, measured_co
 from gateway.pipeline import Pipeline
 from gateway.stores import read_device_classes
 
+_WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
+
 
 @contextmanager
 def open_pipeline(config: ServerConfig) -> Iterator[Pipeline]:
@@ -39,6 +41,7 @@ def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> 
         config.engine,
         threads=config.threads,
         precision=config.precision,
+        device=config.device,
         cache=cache / manifest.artifact_hash,
     )
     engine = make_engine(net, backend, config.max_resident_bytes)
@@ -51,7 +54,7 @@ def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> 
         costs,
         max_batch=config.max_batch,
         max_pending=config.max_pending,
-        num_workers=config.workers or max(1, cpus() // config.threads),
+        num_workers=config.workers or _workers(config.threads, on_gpu=backend.on_gpu),
     )
     with pipeline:
         if engine.chain is not None:
@@ -60,3 +63,7 @@ def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> 
             yield pipeline
         finally:
             hot.close()
+
+
+def _workers(threads: int, *, on_gpu: bool) -> int:
+    return _WORKERS_OF_GPU if on_gpu else max(1, cpus() // threads)

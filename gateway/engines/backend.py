@@ -40,6 +40,7 @@ class Backend(Protocol):
 
     name: str
     cache: CompileCache | None
+    on_gpu: bool
 
     def compile(self, name: str, build: Build, shape: tuple[int, ...]) -> Program:
         """`shape` is the input's [B, C, H, W], -1 for what differs from run to run. `name` is

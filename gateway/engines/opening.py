@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BackendName = Literal["auto", "openvino", "torch"]
 BYTES_PER_PARAMETER = 4
+_NVIDIA = Path("/dev/nvidiactl")
 
 
 def cpus() -> int:
@@ -39,29 +40,47 @@ def cpus() -> int:
         return count
 
 
-def best_backend() -> Literal["openvino", "torch"]:
-    """OpenVINO where it is installed and there is no GPU that torch can use."""
-    if find_spec("openvino") is None:
-        return "torch"
-    return "openvino"
+def best_device() -> str:
+    """A GPU where torch can use one. Asking imports torch, so it is not asked without a driver."""
+    if not _NVIDIA.exists():
+        return "cpu"
+    from gateway.engines.torch_backend import gpu_is_there
+
+    return "cuda" if gpu_is_there() else "cpu"
 
 
 def make_backend(
-    name: BackendName, *, threads: int, precision: Precision = "f32", cache: Path | None = None
+    name: BackendName,
+    *,
+    threads: int,
+    precision: Precision = "f32",
+    device: str | None = None,
+    cache: Path | None = None,
 ) -> Backend:
-    """Raises `ValueError` where it is not installed, or cannot do what is asked."""
-    chosen = best_backend() if name == "auto" else name
-    if chosen == "openvino":
-        if find_spec("openvino") is None:
-            raise ValueError("engine 'openvino': it is not installed; install the extra 'openvino'")
-        from gateway.engines.openvino_backend import OpenvinoBackend
-
-        return OpenvinoBackend(threads=threads, precision=precision, cache=cache)
-    if precision != "f32":
+    """By default torch on a GPU that is there; on a CPU OpenVINO, or torch where it is not
+    installed. Raises `ValueError` for what is not there, or cannot do what is asked."""
+    device = device or ("cpu" if name == "openvino" else best_device())
+    on_cpu = device == "cpu"
+    if name == "openvino" or (name == "auto" and on_cpu and find_spec("openvino")):
+        return _openvino(threads, precision, device, cache)
+    if precision != "f32" and on_cpu:
         raise ValueError(f"precision {precision!r}: expected 'f32' with the engine 'torch'")
+    import torch
+
     from gateway.engines.torch_backend import TorchBackend
 
-    return TorchBackend(threads=threads)
+    dtype = torch.float32 if precision == "f32" else torch.bfloat16
+    return TorchBackend(device=device, threads=threads, dtype=dtype)
+
+
+def _openvino(threads: int, precision: Precision, device: str, cache: Path | None) -> Backend:
+    if device != "cpu":
+        raise ValueError(f"device {device!r}: expected 'cpu' with the engine 'openvino'")
+    if find_spec("openvino") is None:
+        raise ValueError("engine 'openvino': it is not installed; install the extra 'openvino'")
+    from gateway.engines.openvino_backend import OpenvinoBackend
+
+    return OpenvinoBackend(threads=threads, precision=precision, cache=cache)
 
 
 def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:

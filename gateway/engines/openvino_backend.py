@@ -42,6 +42,7 @@ class OpenvinoBackend:
     nor the weights."""
 
     name = "openvino"
+    on_gpu = False
 
     def __init__(
         self, *, threads: int = 1, precision: Precision = "f32", cache: Path | None = None

@@ -56,7 +56,13 @@ def test_costs_without_segments_lie_between_those_of_the_ends(
 
 def test_what_cannot_be_had_is_said_in_one_line() -> None:
     with pytest.raises(ValueError, match="precision 'bf16': expected 'f32'"):
-        opening.make_backend("torch", threads=1, precision="bf16")
+        opening.make_backend("torch", threads=1, precision="bf16", device="cpu")
+    with pytest.raises(ValueError, match="device 'cuda:99': expected one that is there: cpu"):
+        opening.make_backend("torch", threads=1, device="cuda:99")
+    with pytest.raises(ValueError, match="device 'quantum': expected one that is there"):
+        opening.make_backend("auto", threads=1, device="quantum")
+    with pytest.raises(ValueError, match="device 'cuda': expected 'cpu' with the engine"):
+        opening.make_backend("openvino", threads=1, device="cuda")
 
 
 def test_a_net_knows_whether_it_has_pieces(artifact_folder: Path) -> None:
