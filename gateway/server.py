@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # only gateways that learn need them
     from gateway.learning import Learning
     from gateway.services.report_stream import ReportStreams
 
-_FLUSH_S = 1.0  # for the last answers to leave
+_FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
 _SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
 _NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
