@@ -12,7 +12,8 @@ from rich.console import Console
 from supernet import artifact
 from supernet.artifact import Artifact, Description
 from supernet.catalog import Catalog
-from supernet.manifest import ArtifactError, Ledger, Manifest, Preprocessing, read_manifest
+from supernet.latency import TABLES_FOLDER
+from supernet.manifest import ArtifactError, Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization, PieceAffine
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
@@ -75,7 +76,8 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
         done = _train(recipe, part, RunFolder(out), setting, start, dataset, group)
     if done is None:
         return None
-    if (kept := _finished(RunFolder(out).artifact, done.ledger)) is not None:
+    kept = _finished(RunFolder(out).artifact, done.ledger, profiled=recipe.profile)
+    if kept is not None and setting.evaluation_images is None:
         print(f"run {out}: finished before; its artifact is as it was", file=sys.stderr)
         return kept
     description = Description(
@@ -221,12 +223,14 @@ def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Sett
         )
 
 
-def _finished(folder: Path, trained: Ledger) -> Manifest | None:
+def _finished(folder: Path, trained: Ledger, *, profiled: bool) -> Manifest | None:
     """The artifact of this very training, where an earlier call has evaluated and written it; one
-    that cannot be read is written again."""
+    that is damaged, or lacks its latency tables, is written again."""
     try:
-        manifest = read_manifest(folder)
+        manifest = artifact.load(folder).manifest
     except ArtifactError:
+        return None
+    if profiled and not (folder / TABLES_FOLDER).is_dir():
         return None
     kept = manifest.ledger
     same = kept is not None and (kept.recipe_sha256, kept.seed, kept.phases) == (
