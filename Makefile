@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-search bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format bench bench-search bench-serving bench-train recipe-fashion-mnist rivals clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,15 @@ bench: $(VENV)/.dev ## Run the benchmarks: each prints a table and writes a JSON
 bench-search: $(VENV)/.dev ## Compare exact search with evolution on the same table
 	$(BIN)/python benchmarks/search.py
 
+# In this order, for later ones are the longer; about two hours in all, on a machine left alone.
+SERVING := runtimes actuation mixed memory start precision overhead servers slo soak
+
+bench-serving: $(VENV)/.bench ## Measure serving: engine, memory, start, rivals, deadlines, soak (hours)
+	@set -e; for name in $(SERVING); do \
+	  echo "benchmarks/serving/$$name.py"; PYTHONPATH=. $(BIN)/python benchmarks/serving/$$name.py; \
+	done
+	$(BIN)/python benchmarks/serving/summary.py
+
 bench-train: $(VENV)/.dev ## Compare the recipes by their finished runs
 	$(BIN)/python benchmarks/recipes.py
 
@@ -79,3 +88,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,plot]'
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) -e '.[dev,plot,bench]'
+	@touch $@

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.cli import console, constraints_of, shipped_artifact
-from gateway.client import Classified, Client
+from gateway.client import Client, Inferred
 from gateway.config import ServerConfig
 from gateway.errors import GatewayError
 from gateway.request import Constraints, ImageInput
 
-Classify = Callable[[bytes], Classified]
+Classify = Callable[[bytes], Inferred]
 
 
 def infer(arguments: argparse.Namespace) -> int:
@@ -28,28 +28,28 @@ def infer(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list[Classified]:
+def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list[Inferred]:
     if arguments.artifact or arguments.store:
         raise ValueError("--target: the gateway has its own --artifact and --store")
     with Client(arguments.target) as client:
-        return _each(arguments.images, lambda image: client.classify(image, constraints))
+        return _each(arguments.images, lambda image: client.infer(image, constraints))
 
 
-def _here(arguments: argparse.Namespace, constraints: Constraints) -> list[Classified]:
-    from gateway.pipeline import open_pipeline
+def _here(arguments: argparse.Namespace, constraints: Constraints) -> list[Inferred]:
+    from gateway.opening import open_pipeline
 
     artifact = arguments.artifact or shipped_artifact()
     config = ServerConfig(artifact=artifact, store=arguments.store)
     with open_pipeline(config) as pipeline:
 
-        def classify(image: bytes) -> Classified:
+        def classify(image: bytes) -> Inferred:
             answer = pipeline.infer_sync(ImageInput(image), constraints)
-            return Classified.of(answer, pipeline.labels)
+            return Inferred.of(answer, pipeline.labels)
 
         return _each(arguments.images, classify)
 
 
-def _each(paths: list[Path], classify: Classify) -> list[Classified]:
+def _each(paths: list[Path], classify: Classify) -> list[Inferred]:
     """Every image's answer, in order; an error names the image it is about."""
     answers = []
     for path in paths:
@@ -63,7 +63,7 @@ def _each(paths: list[Path], classify: Classify) -> list[Classified]:
     return answers
 
 
-def _print(paths: list[Path], answers: list[Classified]) -> None:
+def _print(paths: list[Path], answers: list[Inferred]) -> None:
     from rich.table import Table
 
     table = Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -108,12 +108,29 @@ class ServerConfig(BaseModel):
         default=DEFAULT_MAX_PENDING, description="most requests queued or running"
     )
     max_resident_bytes: Bytes = Field(
-        default=256 * MIB, description="bound on the weights of the subnets kept in memory"
+        default=256 * MIB, description="bound on the weights of subnets compiled whole"
     )
-    workers: Count = Field(default=1, description="forwards that run at once")
-    threads: Count | None = Field(
-        default=None, description="torch's threads for one forward; torch's own choice if absent"
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        default="auto", description="what runs subnets: the fastest that is installed, or this one"
     )
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32", description="bf16 is faster on processors that have it, and less exact"
+    )
+    device: str | None = Field(
+        default=None,
+        min_length=1,
+        description="cpu, or cuda or cuda:1 with the engine torch; a GPU if there is one and no "
+        "other engine is asked for",
+    )
+    compile_cache: Path | None = Field(
+        default=None,
+        description="folder of what the engine has compiled, for a faster start; the user's cache "
+        "folder if absent",
+    )
+    workers: Count | None = Field(
+        default=None, description="batches that run at once; if absent one a core, two on a GPU"
+    )
+    threads: Count = Field(default=1, description="cores for one batch")
     log_requests: bool = Field(default=True, description="one JSON line a request")
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli import console
-from gateway.client import Classified, Client
+from gateway.client import Client, Inferred
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2
 
@@ -55,7 +55,7 @@ class Asked:
     """One image sent, its true label, and the answer."""
 
     label: str
-    answer: Classified
+    answer: Inferred
 
     @property
     def right(self) -> bool:
@@ -163,7 +163,7 @@ def _last_words(log: Path) -> str:
 
 def _ask(client: Client, device_class: str, images: Sequence[LabelledImage]) -> list[Asked]:
     constraints = Constraints(device_class)
-    return [Asked(label, client.classify(p.read_bytes(), constraints)) for p, label in images]
+    return [Asked(label, client.infer(p.read_bytes(), constraints)) for p, label in images]
 
 
 def _first_answers(

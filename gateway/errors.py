@@ -58,6 +58,17 @@ class UnknownDeviceClass(GatewayError):
         super().__init__(f"device_class: {shown(name)} is not known; {there_are}")
 
 
+class UnknownModel(GatewayError):
+    """A protocol that names models names one that is not served here: says which is."""
+
+    code = "NOT_FOUND"
+    safe_message = "unknown model"
+
+    def __init__(self, name: str, version: str, served: str) -> None:
+        given = shown(name) + (f", version {shown(version)}" if version else "")
+        super().__init__(f"model: {given} is not served; there is {served!r}, version '1'")
+
+
 class NoSubnet(GatewayError):
     """No subnet meets the budget or the accuracy: the message names the nearest there is."""
 

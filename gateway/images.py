@@ -13,11 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
-from torch.nn import functional as F
 
 from gateway.errors import InvalidRequest
 from gateway.request import ImageInput, ModelInput, TensorInput
@@ -64,8 +61,8 @@ def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> Inpu
 
 def prepare(
     model_input: ModelInput, resolution: int, space: DesignSpace, preprocessing: Preprocessing
-) -> Tensor:
-    """Normalised input [B, C, resolution, resolution], FP32. Raises `InvalidRequest`.
+) -> NDArray[np.float32]:
+    """Normalised input [B, C, resolution, resolution], C-contiguous. Raises `InvalidRequest`.
 
     `size_of` has accepted the input before.
     """
@@ -73,7 +70,7 @@ def prepare(
         return reduced(tensor_from_raw(model_input), resolution)
     channels = space.skeleton.in_channels
     pixels = decode(model_input.data, resolution, channels, preprocessing.box)
-    return torch.from_numpy(normalised(pixels, preprocessing)[None])
+    return normalised(pixels, preprocessing)[None]
 
 
 def decode(
@@ -105,21 +102,25 @@ def normalised(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArr
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
-def tensor_from_raw(tensor: TensorInput) -> Tensor:
-    """The values [B, C, H, W] of a raw tensor, copied. Raises `InvalidRequest` if not finite."""
-    x = np.frombuffer(tensor.data, "<f4").astype(np.float32).reshape(tensor.shape)
-    if not np.isfinite(x).all():
+def tensor_from_raw(tensor: TensorInput) -> NDArray[np.float32]:
+    """The values [B, C, H, W] of a raw tensor, as they lie there. Raises `InvalidRequest` if not
+    finite."""
+    x = np.frombuffer(tensor.data, "<f4").astype(np.float32, copy=False).reshape(tensor.shape)
+    if not tensor.any_values and not np.isfinite(x).all():
         first = int(np.flatnonzero(~np.isfinite(x))[0])
         raise InvalidRequest("tensor.raw", float(x.flat[first]), f"finite values (value {first})")
-    return torch.from_numpy(x)
+    return x
 
 
-def reduced(x: Tensor, resolution: int) -> Tensor:
+def reduced(x: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
     """[B, C, H, W] at `resolution`, which is not above H: bilinear, antialiased."""
     if x.shape[-1] == resolution:
         return x
     assert x.shape[-1] > resolution, "a raw tensor is never enlarged"
-    return F.interpolate(x, (resolution, resolution), mode="bilinear", antialias=True)
+    planes = [Image.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:])]
+    size = (resolution, resolution)
+    small = [np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes]
+    return np.stack(small).reshape(*x.shape[:2], *size)
 
 
 def _check_form(tensor: TensorInput, space: DesignSpace, max_batch: int) -> None:

@@ -1,22 +1,16 @@
 """What Prometheus can read of a gateway, under the prefix `compofa_`. Knows no wire format.
 
-Counters and histograms are fed with each call as it ends; gauges are read when scraped.
+Fed with each call as it ends; `gauges.py` has what is read when scraped.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 
 from gateway.calls import Call
 from gateway.request import Answer
-from gateway.table_check import RefusedTableError
-from gateway.tables import DeviceClassInfo
 
 _UNKNOWN = "unknown"  # one label for every name that is no device class: callers make those up
 _LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer
@@ -112,15 +106,15 @@ class _AnswerMetrics:
         )
         self._rows = Histogram(
             "compofa_batch_size",
-            "Images that went through the engine together.",
+            "Images that went through the engine together, seen by each answer.",
             by_class,
             buckets=_ROWS,
             registry=registry,
         )
         self._ratio = Histogram(
             "compofa_predicted_to_measured_latency_ratio",
-            "Latency in the device class's table divided by the engine's time, for single rows: "
-            "near 1 where the class is the gateway's own machine.",
+            "Latency in the device class's table divided by the engine's time, where one image ran "
+            "alone: near 1 where the class is the gateway's own machine.",
             by_class,
             buckets=_RATIOS,
             registry=registry,
@@ -133,115 +127,6 @@ class _AnswerMetrics:
         self._accuracy.labels(device_class).observe(selection.accuracy)
         self._queue.labels(device_class).observe(answer.queue_ms / 1000)
         self._compute.labels(device_class).observe(answer.compute_ms / 1000)
-        self._rows.labels(device_class).observe(len(answer.logits))
-        if len(answer.logits) == 1 and answer.compute_ms > 0:
+        self._rows.labels(device_class).observe(answer.batch)
+        if answer.batch == 1 and answer.compute_ms > 0:
             self._ratio.labels(device_class).observe(selection.latency_ms / answer.compute_ms)
-
-
-class _Engine(Protocol):
-    @property
-    def resident_bytes(self) -> int: ...
-
-
-class Gauged(Protocol):
-    """The part of a pipeline that gauges read."""
-
-    @property
-    def pending(self) -> int: ...
-
-    @property
-    def engine(self) -> _Engine: ...
-
-    def device_classes(self) -> Iterable[DeviceClassInfo]: ...
-
-
-def add_gauges(
-    registry: CollectorRegistry, pipeline: Gauged, clock: Callable[[], float] = time.time
-) -> None:
-    """Register the gauges; `clock` gives seconds since the epoch."""
-    Gauge("compofa_queue_depth", "Requests queued or running.", registry=registry).set_function(
-        lambda: pipeline.pending
-    )
-    Gauge(
-        "compofa_resident_bytes", "Weights of the subnets kept in memory.", registry=registry
-    ).set_function(lambda: pipeline.engine.resident_bytes)
-    registry.register(_TableGauges(pipeline, clock))
-
-
-class Followed(Protocol):
-    """The part of a store's follower that gauges read."""
-
-    @property
-    def up(self) -> bool: ...
-
-    @property
-    def staleness_s(self) -> float: ...
-
-    @property
-    def refused(self) -> Mapping[str, RefusedTableError]: ...
-
-    @property
-    def lost(self) -> frozenset[str]: ...
-
-
-def add_store_gauges(registry: CollectorRegistry, follower: Followed) -> None:
-    """Register what is to be known of the store of latency tables."""
-    Gauge(
-        "compofa_store_up", "1 where the last look at the store went well.", registry=registry
-    ).set_function(lambda: follower.up)
-    Gauge(
-        "compofa_store_staleness_seconds",
-        "Time since the store was last read, or since the start where it never was.",
-        registry=registry,
-    ).set_function(lambda: follower.staleness_s)
-    registry.register(_StoreGauges(follower))
-
-
-class _StoreGauges(Collector):
-    """Which of the store's tables are not served by, as it is at the scrape."""
-
-    def __init__(self, follower: Followed) -> None:
-        self._follower = follower
-
-    def collect(self) -> Iterator[Metric]:
-        refused = GaugeMetricFamily(
-            "compofa_latency_table_refused",
-            "1 where the store's current table is refused and the last good one serves on.",
-            labels=["device_class", "reason"],
-        )
-        lost = GaugeMetricFamily(
-            "compofa_latency_table_lost",
-            "1 where the store has lost the table that is served by.",
-            labels=["device_class"],
-        )
-        for name, error in self._follower.refused.items():
-            refused.add_metric([name[:_LONGEST_LABEL], error.reason], 1)
-        for name in self._follower.lost:
-            lost.add_metric([name], 1)
-        yield refused
-        yield lost
-
-
-class _TableGauges(Collector):
-    """Age and version of each latency table, as they are at the scrape."""
-
-    def __init__(self, pipeline: Gauged, clock: Callable[[], float]) -> None:
-        self._pipeline = pipeline
-        self._clock = clock
-
-    def collect(self) -> Iterator[Metric]:
-        age = GaugeMetricFamily(
-            "compofa_latency_table_age_seconds",
-            "Time since the latency table was made.",
-            labels=["device_class"],
-        )
-        version = GaugeMetricFamily(
-            "compofa_latency_table_version",
-            "The latency table's version in the store; 0 where it came with the artifact.",
-            labels=["device_class"],
-        )
-        for info in self._pipeline.device_classes():
-            age.add_metric([info.name], max(0.0, self._clock() - info.created.timestamp()))
-            version.add_metric([info.name], info.version)
-        yield age
-        yield version

@@ -25,25 +25,32 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from gateway import logs, stores
 from gateway.config import ServerConfig
+from gateway.engines.net import Net
+from gateway.gauges import add_gauges, add_store_gauges, loop_lag
+from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.interceptors import CallInterceptor
-from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
-from gateway.pipeline import Pipeline, make_pipeline
-from gateway.services import native
+from gateway.metrics import CallMetrics
+from gateway.opening import running_pipeline
+from gateway.pipeline import Pipeline
+from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
+from gateway.services.tally import Tally
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
-from protos.compofa.v1 import gateway_pb2_grpc
-from supernet import artifact
+from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_server
+from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
 
 if TYPE_CHECKING:  # only gateways that learn need them
     from gateway.learning import Learning
     from gateway.services.report_stream import ReportStreams
 
-_FLUSH_S = 1.0  # for the last answers to leave
+_FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
-_NAMES = (native.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+_SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
+_NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
 
 def serve(config: ServerConfig) -> int:
@@ -53,9 +60,9 @@ def serve(config: ServerConfig) -> int:
     cannot be had.
     """
     logs.configure(sys.stderr)
-    loaded = artifact.load(config.artifact)
-    follower = begin_following(config, loaded.manifest)
-    with make_pipeline(config, loaded, follower.classes) as pipeline:
+    net = Net(config.artifact)
+    follower = begin_following(config, net.manifest)
+    with running_pipeline(config, net, follower.classes) as pipeline:
         asyncio.run(_serve(config, pipeline, follower))
     return 0
 
@@ -91,6 +98,7 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(_beside(follower.run()))
+        await beside.enter_async_context(_beside(server.heartbeat.run()))
         if learning is not None:
             await beside.enter_async_context(_beside(learning.run()))
         await server.start()
@@ -146,12 +154,30 @@ class Server:
         limits = input_limits(config, pipeline.manifest)
         metrics = CallMetrics(registry, pipeline.resolve)
         add_gauges(registry, pipeline)
-        observers = [metrics.observe, *([logs.log_call] if config.log_requests else [])]
-        self._calls = CallInterceptor([native.SERVICE], limits.message_bytes, observers)
+        self.heartbeat = Heartbeat(loop_lag(registry).observe)
+        tally = Tally()
+        observers = [
+            metrics.observe,
+            tally.observe,
+            *([logs.log_call] if config.log_requests else []),
+        ]
+        self._calls = CallInterceptor(
+            _SERVICES,
+            limits.message_bytes,
+            observers,
+            probes=open_inference.PROBES | torchserve.PROBES,
+        )
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
         self._health = health.aio.HealthServicer()
-        servicer = native.SubnetGateway(pipeline, limits, reports)
-        gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(servicer, self._grpc)
+        add_SubnetGatewayServicer_to_server(
+            native.SubnetGateway(pipeline, limits, reports), self._grpc
+        )
+        add_GRPCInferenceServiceServicer_to_server(
+            open_inference.OpenInference(pipeline, limits, tally, self._is_ready), self._grpc
+        )
+        add_InferenceAPIsServiceServicer_to_server(
+            torchserve.TorchServe(pipeline, limits, self._is_ready), self._grpc
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection(_NAMES, self._grpc)
 
@@ -167,18 +193,22 @@ class Server:
             _check_free(config.host, port)
         host = f"[{config.host}]" if ":" in config.host else config.host
         self.port = self._grpc.add_insecure_port(f"{host}:{config.port}")
-        app = application(self._registry, lambda: not self._calls.draining)
+        app = application(self._registry, self._is_ready)
         self._http = HttpServer(config.host, config.metrics_port, app)
         self.metrics_port = self._http.port
         await self._grpc.start()
-        await self._health.set(native.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        for service in _SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def _is_ready(self) -> bool:
+        return not (self._calls.draining or self.heartbeat.is_stuck)
 
     async def drain(self, cut_short: asyncio.Event) -> None:
         """Turn new calls away and let those in flight end, for the configured grace at most.
 
         What is left then is turned away too. Setting `cut_short` ends the wait at once.
         """
-        self._calls.draining = True
+        self._calls.drain()
         if self._reports is not None:
             self._reports.end()
         await self._health.enter_graceful_shutdown()
@@ -207,6 +237,9 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a second gateway on the port is a mistake, not a partner
+        # Clients may ask every ten seconds whether the connection lives; ours do every thirty.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
     ]
 
 

@@ -23,6 +23,8 @@ from supernet.durable import write_folder
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
+    NORM_FILE,
+    WEIGHTS_FILE,
     ArtifactError,
     Ledger,
     Manifest,
@@ -34,9 +36,6 @@ from supernet.model import Supernet
 from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
 from supernet.normalization_shapes import normalization_shapes
 from supernet.validation import differences
-
-WEIGHTS_FILE = "weights.safetensors"
-NORM_FILE = "norm.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,18 @@ def piece_macs(skeleton: Skeleton, resolution: int, path: Path) -> tuple[int, ..
     return tuple(piece.macs for piece in _pieces(skeleton, resolution, path))
 
 
+def piece_parameters(space: DesignSpace) -> dict[str, int]:
+    """Parameters of every piece of a space that can be listed, by name. Raises `ValueError`."""
+    found = {}
+    for variant in space.unit_variants():
+        path = tuple(space.full_unit(unit) for unit in range(len(space.skeleton.units)))
+        path = (*path[: variant.unit], variant, *path[variant.unit + 1 :])
+        costs = list(_pieces(space.skeleton, max(space.resolutions), path))
+        found["stem"], found["head"] = costs[0].parameters, costs[-1].parameters
+        found[variant.name] = costs[variant.unit + 1].parameters
+    return found
+
+
 def _pieces(skeleton: Skeleton, resolution: int, path: Path) -> Iterator[Complexity]:
     s, size = skeleton, strided(resolution, skeleton.stem_stride)
     stem = _conv(s.in_channels, s.stem_channels, 3, size)

@@ -19,6 +19,8 @@ from supernet.validation import first_error
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE = "artifact.json"
+WEIGHTS_FILE = "weights.safetensors"
+NORM_FILE = "norm.safetensors"
 NormalizationKind = Literal["piece-affine", "subnet-statistics", "shared-statistics"]
 
 
@@ -165,6 +167,12 @@ def read_part(folder: Path, name: str, sha256: str) -> bytes:
             f"{MANIFEST_FILE}"
         )
     return data
+
+
+def check_parts(folder: Path, manifest: Manifest) -> None:
+    """Raise `ArtifactError` where weights or normalisation are not those the manifest names."""
+    read_part(folder, WEIGHTS_FILE, manifest.weights_sha256)
+    read_part(folder, NORM_FILE, manifest.norm_sha256)
 
 
 def read_manifest(folder: Path) -> Manifest:

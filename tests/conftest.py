@@ -52,6 +52,14 @@ def _no_store_of_one_s_own() -> None:
     os.environ.pop("COMPOFA_STORE", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What gateways compile goes to no cache of whoever runs the tests, nor comes from one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     from tests.redis_server import RedisServer, running

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gateway.calls import current_call
+from gateway.calls import Call, current_call, streamed_call
 from gateway.errors import InvalidRequest, NotLearning
 from gateway.services import messages
+from gateway.services.in_order import in_order
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from gateway.pipeline import Pipeline
     from gateway.services.report_stream import ReportStreams
+
+    Context = grpc.aio.ServicerContext[gateway_pb2.InferRequest, gateway_pb2.InferResponse]
 
 SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["SubnetGateway"].full_name
 
@@ -36,15 +39,33 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
     async def Infer(  # noqa: N802
         self,
         request: gateway_pb2.InferRequest,
-        context: grpc.aio.ServicerContext[gateway_pb2.InferRequest, gateway_pb2.InferResponse],
+        context: Context,
     ) -> gateway_pb2.InferResponse:
-        call = current_call()
+        return await self._infer(request, context, current_call())
+
+    async def InferStream(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[gateway_pb2.InferRequest],
+        context: Context,
+    ) -> AsyncIterator[gateway_pb2.InferResponse]:
+        async def answer(request: gateway_pb2.InferRequest) -> gateway_pb2.InferResponse:
+            with streamed_call() as call:
+                return await self._infer(request, context, call)
+            return messages.failed_response(call, request.id)
+
+        async for response in in_order(request_iterator, answer):
+            yield response
+
+    async def _infer(
+        self, request: gateway_pb2.InferRequest, context: Context, call: Call
+    ) -> gateway_pb2.InferResponse:
         call.device_class = request.device_class
         constraints = messages.constraints_from(request)
         image = messages.input_from(request, self._limits)
-        answer = await self._pipeline.infer(image, constraints, context.time_remaining())
+        deadline_s = messages.deadline_from(request, context.time_remaining())
+        answer = await self._pipeline.infer(image, constraints, deadline_s)
         call.answered(answer)
-        return messages.infer_response(answer, self._pipeline.manifest.labels)
+        return messages.infer_response(answer, self._pipeline.manifest.labels, request.id)
 
     async def SelectSubnet(  # noqa: N802
         self,

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from gateway.calls import Call, current_call
+from gateway.calls import Call, current_call, streamed_call
 from gateway.errors import InvalidRequest, QueueFull
 from gateway.interceptors import CallInterceptor
+from gateway.services import messages
 from gateway.services.native import SERVICE
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -42,6 +43,20 @@ class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
                 self.entered.set()
                 await asyncio.sleep(30)
         return gateway_pb2.SelectSubnetResponse(subnet="d2@8")
+
+    async def InferStream(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[gateway_pb2.InferRequest],
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[gateway_pb2.InferResponse]:
+        async for request in request_iterator:
+            with streamed_call() as call:
+                call.device_class = request.device_class
+                if request.device_class == "broken":
+                    raise RuntimeError("secret of the house")
+                if request.device_class == "full":
+                    raise QueueFull(retry_after_s=0.25)
+            yield messages.failed_response(call, request.id)
 
 
 class Service:
@@ -129,7 +144,7 @@ async def test_a_bug_is_bland_outside_and_told_in_the_log(
 
 
 async def test_a_draining_gateway_takes_no_new_calls(service: Service) -> None:
-    service.calls.draining = True
+    service.calls.drain()
     assert (await service.error("fine")).code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -163,6 +178,44 @@ async def test_a_deadline_that_passes_is_told_from_a_cancellation(service: Servi
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     await _until(lambda: len(service.seen) == 1)
     assert service.seen[0].code == "DEADLINE_EXCEEDED"
+
+
+async def test_each_message_of_a_stream_is_a_call(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("fine", "broken", "full", "fine")
+    requests = [gateway_pb2.InferRequest(device_class=name, id=name) for name in names]
+    stream = service.stub.InferStream(iter(requests))
+    answers = [response async for response in stream]
+    assert [answer.id for answer in answers] == list(names)
+    assert [answer.status.code for answer in answers] == [0, 13, 8, 0]
+    assert answers[1].status.message == "internal error"
+    assert answers[2].status.retry_after_s == 0.25
+    assert [call.code for call in service.seen] == ["OK", "INTERNAL", "RESOURCE_EXHAUSTED", "OK"]
+    assert {call.method for call in service.seen} == {"InferStream"}
+    assert "secret of the house" in caplog.text
+    assert service.calls.in_flight == 0
+
+
+async def test_a_stream_is_read_no_further_once_the_gateway_drains(service: Service) -> None:
+    stream = service.stub.InferStream()
+    await stream.write(gateway_pb2.InferRequest(device_class="fine"))
+    response = await stream.read()
+    assert isinstance(response, gateway_pb2.InferResponse)
+    service.calls.drain()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stream.read()
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    await _until(lambda: len(service.seen) == 2)
+    assert (service.seen[1].code, service.calls.in_flight) == ("UNAVAILABLE", 0)
+
+
+async def test_a_message_that_is_none_ends_its_stream(service: Service) -> None:
+    requests = (gateway_pb2.InferRequest(device_class=name) for name in ("fine", "x" * LARGEST))
+    stream = service.stub.InferStream(requests)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [response async for response in stream]
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def _until(condition, within_s: float = 5.0) -> None:  # type: ignore[no-untyped-def]

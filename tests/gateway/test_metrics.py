@@ -1,14 +1,12 @@
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.calls import Call
-from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
+from gateway.metrics import CallMetrics
 from gateway.request import Answer, Selection
-from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,11 +23,11 @@ def metrics(registry: CollectorRegistry) -> CallMetrics:
     return CallMetrics(registry, {"alpha": "alpha", "beta": "beta", "a": "alpha"}.get)
 
 
-def answered(rows: int = 1, *, degraded: bool = False) -> Call:
+def answered(rows: int = 1, batch: int = 1, *, degraded: bool = False) -> Call:
     selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=degraded)
     call = Call("Infer", "peer", "alpha", seconds=0.02)
     logits = np.zeros((rows, 10), np.float32)
-    call.answered(Answer(logits, selection, compute_ms=8.0, queue_ms=2.0))
+    call.answered(Answer(logits, selection, compute_ms=8.0, queue_ms=2.0, batch=batch))
     return call
 
 
@@ -61,7 +59,7 @@ def test_a_call_by_an_alias_counts_for_the_class_it_means(
 def test_a_prediction_for_one_image_is_not_held_against_a_batch(
     registry: CollectorRegistry, metrics: CallMetrics
 ) -> None:
-    metrics.observe(answered(rows=4))
+    metrics.observe(answered(batch=4))
     assert registry.get_sample_value("compofa_batch_size_sum", {"device_class": "alpha"}) == 4
     ratio = "compofa_predicted_to_measured_latency_ratio_count"
     assert registry.get_sample_value(ratio, {"device_class": "alpha"}) is None
@@ -96,34 +94,3 @@ def test_made_up_device_classes_share_one_label(
     assert registry.get_sample_value("compofa_requests_total", labels) == 1000
     (requests,) = (m for m in registry.collect() if m.name == "compofa_requests")
     assert len({tuple(s.labels.items()) for s in requests.samples}) == 1
-
-
-def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
-    pipeline = SimpleNamespace(
-        pending=0, engine=SimpleNamespace(resident_bytes=10), device_classes=lambda: [ALPHA]
-    )
-    add_gauges(registry, pipeline, clock=lambda: CREATED.timestamp() + 60.0)
-    pipeline.pending, pipeline.engine.resident_bytes = 7, 20
-    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
-    assert value("compofa_queue_depth") == 7
-    assert value("compofa_resident_bytes") == 20
-    assert value("compofa_latency_table_age_seconds", alpha) == 60.0
-    assert value("compofa_latency_table_version", alpha) == 3
-
-
-def test_the_store_is_read_at_the_scrape(registry: CollectorRegistry) -> None:
-    follower = SimpleNamespace(up=True, staleness_s=0.5, refused={}, lost=frozenset())
-    add_store_gauges(registry, follower)
-    value = registry.get_sample_value
-    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (1, 0.5)
-    follower.up, follower.staleness_s = False, 30.0
-    follower.refused = {
-        "phone": RefusedTableError("checksum", "damaged"),
-        "x" * 999: RefusedTableError("form", "no table"),
-    }
-    follower.lost = frozenset({"watch"})
-    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (0, 30.0)
-    refused = "compofa_latency_table_refused"
-    assert value(refused, {"device_class": "phone", "reason": "checksum"}) == 1
-    assert value(refused, {"device_class": "x" * 63, "reason": "form"}) == 1
-    assert value("compofa_latency_table_lost", {"device_class": "watch"}) == 1

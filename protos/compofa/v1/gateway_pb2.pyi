@@ -79,6 +79,8 @@ class InferRequest(_message.Message):
     MIN_ACCURACY_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    DEADLINE_MS_FIELD_NUMBER: _builtins.int
     device_class: _builtins.str
     """Name of the class of device that the latency budget is about; required."""
     latency_budget_ms: _builtins.float
@@ -89,6 +91,12 @@ class InferRequest(_message.Message):
     """Lowest expected top-1 accuracy of the selected subnet, as a fraction from 0 to 1."""
     image: _builtins.bytes
     """One encoded image (PNG, JPEG, …), decoded straight to the selected subnet's resolution."""
+    id: _builtins.str
+    """Comes back in the response; for the caller's own use."""
+    deadline_ms: _builtins.float
+    """Longest that the gateway may take from reading the request to answering it, in milliseconds,
+    besides the RPC's own deadline; finite and above 0.
+    """
     @_builtins.property
     def tensor(self) -> Global___Tensor:
         """Images as the net takes them: normalised with the artifact's mean and standard deviation.
@@ -103,17 +111,23 @@ class InferRequest(_message.Message):
         min_accuracy: _builtins.float | None = ...,
         tensor: Global___Tensor | None = ...,
         image: _builtins.bytes = ...,
+        id: _builtins.str = ...,
+        deadline_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms", "_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "deadline_ms", b"deadline_ms", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "device_class", b"device_class", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms", "_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "deadline_ms", b"deadline_ms", "device_class", b"device_class", "id", b"id", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deadline_ms: _TypeAlias = _typing.Literal["deadline_ms"]  # noqa: Y015
+    _WhichOneofArgType__deadline_ms: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms"]  # noqa: Y015
     _WhichOneofReturnType__latency_budget_ms: _TypeAlias = _typing.Literal["latency_budget_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_budget_ms: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]  # noqa: Y015
     _WhichOneofReturnType__min_accuracy: _TypeAlias = _typing.Literal["min_accuracy"]  # noqa: Y015
     _WhichOneofArgType__min_accuracy: _TypeAlias = _typing.Literal["_min_accuracy", b"_min_accuracy"]  # noqa: Y015
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["tensor", "image"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_ms) -> _WhichOneofReturnType__deadline_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_budget_ms) -> _WhichOneofReturnType__latency_budget_ms | None: ...
     @_typing.overload
@@ -137,6 +151,8 @@ class InferResponse(_message.Message):
     COMPUTE_MS_FIELD_NUMBER: _builtins.int
     QUEUE_MS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     subnet: _builtins.str
     """Id of the subnet that ran, for instance "d2-3-4-2-3@192": depth of each unit, and the
     resolution in pixels.
@@ -153,6 +169,8 @@ class InferResponse(_message.Message):
     """Whether load or the deadline made the gateway take a smaller subnet than the constraints
     alone would select.
     """
+    id: _builtins.str
+    """The request's own."""
     @_builtins.property
     def logits(self) -> Global___Tensor:
         """Unnormalised scores: "logits", FP32, [batch, classes]."""
@@ -160,6 +178,10 @@ class InferResponse(_message.Message):
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction]:
         """The best class of each row, in the order of the rows."""
+
+    @_builtins.property
+    def status(self) -> Global___Status:
+        """Only in a stream, and only where the request failed: why. Nothing else is set then but `id`."""
 
     def __init__(
         self,
@@ -172,14 +194,48 @@ class InferResponse(_message.Message):
         compute_ms: _builtins.float = ...,
         queue_ms: _builtins.float = ...,
         degraded: _builtins.bool = ...,
+        id: _builtins.str = ...,
+        status: Global___Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["logits", b"logits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["logits", b"logits", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ms", b"compute_ms", "degraded", b"degraded", "expected_accuracy", b"expected_accuracy", "logits", b"logits", "predicted_latency_ms", b"predicted_latency_ms", "predictions", b"predictions", "queue_ms", b"queue_ms", "subnet", b"subnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ms", b"compute_ms", "degraded", b"degraded", "expected_accuracy", b"expected_accuracy", "id", b"id", "logits", b"logits", "predicted_latency_ms", b"predicted_latency_ms", "predictions", b"predictions", "queue_ms", b"queue_ms", "status", b"status", "subnet", b"subnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InferResponse: _TypeAlias = InferResponse  # noqa: Y015
+
+@_typing.final
+class Status(_message.Message):
+    """What a call that fails would end with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of a gRPC status code, for instance 3 for INVALID_ARGUMENT."""
+    message: _builtins.str
+    """What is wrong, in one line."""
+    retry_after_s: _builtins.float
+    """When to come back, in seconds, where that may help."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        retry_after_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s", "code", b"code", "message", b"message", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_after_s: _TypeAlias = _typing.Literal["retry_after_s"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_s: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_s) -> _WhichOneofReturnType__retry_after_s | None: ...
+
+Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
 class Prediction(_message.Message):

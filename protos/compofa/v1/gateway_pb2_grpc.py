@@ -40,6 +40,11 @@ class SubnetGatewayStub:
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
                 response_deserializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.InferStream = channel.stream_stream(
+                '/compofa.v1.SubnetGateway/InferStream',
+                request_serializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
+                response_deserializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
+                _registered_method=True)
         self.SelectSubnet = channel.unary_unary(
                 '/compofa.v1.SubnetGateway/SelectSubnet',
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.SerializeToString,
@@ -63,6 +68,18 @@ class SubnetGatewayServicer:
 
     def Infer(self, request, context):
         """Classifies the rows of one request, all with the same subnet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InferStream(self, request_iterator, context):
+        """The same for many requests over one stream: an answer to each, in the order of the requests.
+        One that fails has its `status` set, and the stream goes on. The gateway reads no further
+        while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+        stream; a request's own is its `deadline_ms`.
+
+        A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,6 +116,11 @@ def add_SubnetGatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Infer': grpc.unary_unary_rpc_method_handler(
                     servicer.Infer,
+                    request_deserializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.FromString,
+                    response_serializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.SerializeToString,
+            ),
+            'InferStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.InferStream,
                     request_deserializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.FromString,
                     response_serializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.SerializeToString,
             ),
@@ -144,6 +166,33 @@ class SubnetGateway:
             request,
             target,
             '/compofa.v1.SubnetGateway/Infer',
+            compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
+            compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InferStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/compofa.v1.SubnetGateway/InferStream',
             compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
             compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
             options,

@@ -43,6 +43,14 @@ class SubnetGatewayStub:
     def __new__(cls, channel: _aio.Channel) -> SubnetGatewayAsyncStub: ...
     Infer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]
     """Classifies the rows of one request, all with the same subnet."""
+    InferStream: _grpc.StreamStreamMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]
+    """The same for many requests over one stream: an answer to each, in the order of the requests.
+    One that fails has its `status` set, and the stream goes on. The gateway reads no further
+    while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+    stream; a request's own is its `deadline_ms`.
+
+    A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+    """
     SelectSubnet: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
     ListDeviceClasses: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]
@@ -63,6 +71,14 @@ class SubnetGatewayAsyncStub(SubnetGatewayStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Infer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]  # type: ignore[assignment]
     """Classifies the rows of one request, all with the same subnet."""
+    InferStream: _aio.StreamStreamMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]  # type: ignore[assignment]
+    """The same for many requests over one stream: an answer to each, in the order of the requests.
+    One that fails has its `status` set, and the stream goes on. The gateway reads no further
+    while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+    stream; a request's own is its `deadline_ms`.
+
+    A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+    """
     SelectSubnet: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]  # type: ignore[assignment]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
     ListDeviceClasses: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]  # type: ignore[assignment]
@@ -86,6 +102,20 @@ class SubnetGatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.InferResponse, _abc.Awaitable[_gateway_pb2.InferResponse]]:
         """Classifies the rows of one request, all with the same subnet."""
+
+    @_abc_1.abstractmethod
+    def InferStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_gateway_pb2.InferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.InferResponse], _abc.AsyncIterator[_gateway_pb2.InferResponse]]:
+        """The same for many requests over one stream: an answer to each, in the order of the requests.
+        One that fails has its `status` set, and the stream goes on. The gateway reads no further
+        while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+        stream; a request's own is its `deadline_ms`.
+
+        A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def SelectSubnet(
