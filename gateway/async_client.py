@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,14 +26,18 @@ from gateway.client_values import (
     call_error,
     infer_request,
     inferred,
+    needed,
     report_requests,
     reported,
     select_request,
 )
+from gateway.download import DEFAULT_FETCH_DEADLINE_S, Download
+from gateway.exports.key import DEFAULT_FORMAT
+from gateway.fetched import Fetched
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
-__all__ = ["AsyncClient", "CallError", "Constraints", "Inferred", "Reported"]
+__all__ = ["AsyncClient", "CallError", "Constraints", "Fetched", "Inferred", "Reported"]
 
 
 class AsyncClient:
@@ -118,6 +125,37 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return reported(response)
+
+    async def fetch(
+        self,
+        out: Path,
+        constraints: Constraints | None = None,
+        format: str = DEFAULT_FORMAT,
+        deadline_s: float = DEFAULT_FETCH_DEADLINE_S,
+    ) -> Fetched:
+        """As `gateway.client.Client.fetch`; files are read and written in threads."""
+        until = time.monotonic() + deadline_s
+        asked = needed(constraints or self._constraints)
+        with await asyncio.to_thread(Download, self.target, out, format, asked) as download:
+            while True:
+                try:
+                    await self._receive(download, until)
+                    return await asyncio.to_thread(download.finish)
+                except CallError as error:
+                    pause_s = download.pause_s(error)
+                    await asyncio.sleep(min(pause_s, max(0.0, until - time.monotonic())))
+
+    async def _receive(self, download: Download, until: float) -> None:
+        left_s = max(0.0, until - time.monotonic())
+        stream = self._stub.FetchSubnet(download.request(), timeout=left_s)
+        try:
+            async for response in stream:
+                if not await asyncio.to_thread(download.take, response):
+                    return
+        except grpc.RpcError as error:
+            raise call_error(self.target, error) from None
+        finally:
+            stream.cancel()
 
     async def close(self) -> None:
         await self._channel.close()

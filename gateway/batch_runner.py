@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from gateway import images
 from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
+from gateway.images import Values
 from gateway.job import Job
 from gateway.request import Answer, Selection, TensorInput
 from supernet.architecture import Architecture
 from supernet.manifest import Manifest
 
 _LOG = logging.getLogger(__name__)
-Values = NDArray[np.float32]
+Logits = NDArray[np.float32]
 
 
 class Ran(Protocol):
     """What a lane returns."""
 
     @property
-    def logits(self) -> Values: ...
+    def logits(self) -> Logits: ...
 
     @property
     def compute_ms(self) -> float: ...
@@ -99,7 +100,8 @@ class BatchRunner:
         self, arch: Architecture, prepared: Sequence[tuple[Job, Values]], taken_ms: float
     ) -> None:
         inputs = [x for _, x in prepared]
-        ran = self._lane.run(arch, inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
+        x: Any = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
+        ran = self._lane.run(arch, x)
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
         row = 0
         for job, x in prepared:
@@ -111,7 +113,7 @@ class BatchRunner:
         return self._clock() * 1000
 
 
-def _answer(job: Job, logits: Values, subnet: str, ran: Ran, queue_ms: float) -> None:
+def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) -> None:
     given = job.model_input
     anything = isinstance(given, TensorInput) and given.any_values
     if not anything and not np.isfinite(logits).all():

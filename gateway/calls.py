@@ -20,13 +20,16 @@ _LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers
 @dataclass(slots=True)
 class Call:
     """One request. `code` is a gRPC status name; `error` what the client was told, and
-    `retry_after_s` when to come back, where that may help."""
+    `retry_after_s` when to come back, where that may help. Where an export is fetched,
+    `export_format` is its format and `sent_bytes` how much of it went out."""
 
     method: str
     peer: str
     device_class: str = ""
     selection: Selection | None = None
     answer: Answer | None = None
+    export_format: str = ""
+    sent_bytes: int = 0
     code: str = "OK"
     error: str = ""
     retry_after_s: float | None = None

@@ -34,7 +34,7 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
-    from gateway import cli_search, cli_tables
+    from gateway import cli_fetch, cli_search, cli_tables
 
     parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
@@ -44,6 +44,7 @@ def build_parser(prog: str) -> Parser:
     cli_tables.add_commands(commands)
     _add_serve(commands)
     _add_infer(commands)
+    cli_fetch.add_command(commands)
     _add_demo(commands)
     return parser
 
@@ -131,8 +132,36 @@ def _add_serve(commands: Commands) -> None:
     parser.add_argument("--workers", type=int, help="batches at once; by default one a core")
     parser.add_argument("--threads", type=int, help="cores for one batch, 1 by default")
     parser.add_argument("--no-request-logs", action="store_true")
+    _add_exports(parser)
     _add_learning(parser)
     parser.set_defaults(run=serve)
+
+
+def _add_exports(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("handing out subnets as files")
+    group.add_argument("--no-fetch", action="store_true", help="hand out none")
+    group.add_argument("--export-cache", type=Path, metavar="DIR", help="by default in your own")
+    group.add_argument("--max-export-cache-mib", type=int, metavar="N", help="1024")
+    group.add_argument("--max-export-builds", type=int, metavar="N", help="at once, 1")
+    group.add_argument("--max-fetches", type=int, metavar="N", help="at once, 64")
+
+
+def _exports_of(arguments: argparse.Namespace) -> dict[str, object] | None:
+    """The fields that the options give. Raises `ValueError` where nothing is handed out."""
+    from gateway.config import MIB
+
+    mib = arguments.max_export_cache_mib
+    options = {
+        "export_cache": ("cache", arguments.export_cache),
+        "max_export_cache_mib": ("max_cache_bytes", None if mib is None else mib * MIB),
+        "max_export_builds": ("max_builds", arguments.max_export_builds),
+        "max_fetches": ("max_streams", arguments.max_fetches),
+    }
+    given = {name: value for name, value in options.items() if value[1] is not None}
+    if given and arguments.no_fetch:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise ValueError(f"{option}: has no meaning with --no-fetch")
+    return None if arguments.no_fetch else dict(given.values())
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +205,7 @@ def serve(arguments: argparse.Namespace) -> int:
     }
     if arguments.max_resident_mib is not None:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
-    given["learning"] = _learning_of(arguments)
+    given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
     try:
         config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
     except ValidationError as error:

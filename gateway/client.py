@@ -10,7 +10,9 @@ lasts, after the time it names. Safe to use from several threads.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -26,14 +28,18 @@ from gateway.client_values import (
     call_error,
     infer_request,
     inferred,
+    needed,
     report_requests,
     reported,
     select_request,
 )
+from gateway.download import DEFAULT_FETCH_DEADLINE_S, Download
+from gateway.exports.key import DEFAULT_FORMAT
+from gateway.fetched import Fetched
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
-__all__ = ["CallError", "Client", "Constraints", "Inferred", "Reported"]
+__all__ = ["CallError", "Client", "Constraints", "Fetched", "Inferred", "Reported"]
 
 
 class Client:
@@ -116,6 +122,43 @@ class Client:
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return reported(response)
+
+    def fetch(
+        self,
+        out: Path,
+        constraints: Constraints | None = None,
+        format: str = DEFAULT_FORMAT,
+        deadline_s: float = DEFAULT_FETCH_DEADLINE_S,
+    ) -> Fetched:
+        """Bring the subnet that the constraints select into the file `out`, which is the whole new
+        one afterwards or as it was before; nothing is sent where it is that one already.
+
+        A stream that breaks is gone on with, and so is, by a later call, what a call that was
+        ended has left beside `out`. `deadline_s` is for all of it, the gateway's building too.
+        Raises `CallError`, `ValueError` for an `out` that is no file, `OSError`.
+        """
+        until = time.monotonic() + deadline_s
+        with Download(
+            self.target, out, format, needed(constraints or self._constraints)
+        ) as download:
+            while True:
+                try:
+                    self._receive(download, until)
+                    return download.finish()
+                except CallError as error:
+                    time.sleep(min(download.pause_s(error), max(0.0, until - time.monotonic())))
+
+    def _receive(self, download: Download, until: float) -> None:
+        left_s = max(0.0, until - time.monotonic())
+        stream = self._stub.FetchSubnet(download.request(), timeout=left_s)
+        try:
+            for response in stream:
+                if not download.take(response):
+                    return
+        except grpc.RpcError as error:
+            raise call_error(self.target, error) from None
+        finally:
+            stream.cancel()
 
     def close(self) -> None:
         self._channel.close()

@@ -137,7 +137,7 @@ def infer_request(
     given: Input, constraints: Constraints | None, deadline_s: float | None = None
 ) -> gateway_pb2.InferRequest:
     """Raises `InvalidRequest` for an array that is no model input, and without constraints."""
-    constraints = _needed(constraints)
+    constraints = needed(constraints)
     request = gateway_pb2.InferRequest(
         device_class=constraints.device_class,
         latency_budget_ms=constraints.latency_budget_ms,
@@ -161,7 +161,7 @@ def select_request(
     constraints: Constraints | None, max_resolution: int | None
 ) -> gateway_pb2.SelectSubnetRequest:
     """Raises `InvalidRequest` without constraints."""
-    constraints = _needed(constraints)
+    constraints = needed(constraints)
     return gateway_pb2.SelectSubnetRequest(
         device_class=constraints.device_class,
         latency_budget_ms=constraints.latency_budget_ms,
@@ -229,7 +229,8 @@ def _retry_after_s(call: Any) -> float | None:
     return None
 
 
-def _needed(constraints: Constraints | None) -> Constraints:
+def needed(constraints: Constraints | None) -> Constraints:
+    """Raises `InvalidRequest` without."""
     if constraints is None:
         raise InvalidRequest("constraints", None, "some, given to the client or to the call")
     return constraints

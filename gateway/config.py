@@ -11,6 +11,7 @@ from gateway.request import DEFAULT_MAX_BATCH
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
+DEFAULT_MAX_RESIDENT_BYTES = 256 * MIB
 DEFAULT_MAX_PENDING = 256
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -70,6 +71,26 @@ class LearningConfig(BaseModel):
     )
 
 
+class ExportConfig(BaseModel):
+    """How subnets are handed out as files, and what bounds that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cache: Path | None = Field(
+        default=None,
+        description="folder of the exports that were built; the user's cache folder if absent",
+    )
+    max_cache_bytes: Bytes = Field(
+        default=1024 * MIB,
+        description="bound on that folder; what was not asked for longest goes first",
+    )
+    max_builds: Count = Field(default=1, description="exports that are built at once")
+    max_build_s: float = Field(
+        default=600.0, gt=0, le=86400.0, description="how long one may take to build"
+    )
+    max_streams: Count = Field(default=64, description="fetches at once, waiting ones too")
+
+
 class ServerConfig(BaseModel):
     """Everything `serve` needs, validated and frozen. Port 0 takes a free one."""
 
@@ -108,7 +129,8 @@ class ServerConfig(BaseModel):
         default=DEFAULT_MAX_PENDING, description="most requests queued or running"
     )
     max_resident_bytes: Bytes = Field(
-        default=256 * MIB, description="bound on the weights of subnets compiled whole"
+        default=DEFAULT_MAX_RESIDENT_BYTES,
+        description="bound on the weights of subnets compiled whole",
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto", description="what runs subnets: the fastest that is installed, or this one"
@@ -134,6 +156,10 @@ class ServerConfig(BaseModel):
     log_requests: bool = Field(default=True, description="one JSON line a request")
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
+    )
+
+    exports: ExportConfig | None = Field(
+        default=ExportConfig(), description="hand out subnets as files; off if none"
     )
 
     @model_validator(mode="after")

@@ -100,6 +100,38 @@ class TooManyReporters(QueueFull):
     safe_message = "too many streams of reports are open"
 
 
+class TooManyFetches(QueueFull):
+    """Too many exports are being handed out already."""
+
+    safe_message = "too many exports are being fetched"
+
+
+class NotFetching(GatewayError):
+    """This gateway hands no exports out."""
+
+    code = "UNIMPLEMENTED"
+    safe_message = "this gateway hands no exports out; its option --no-fetch is on"
+
+
+class CannotExport(GatewayError):
+    """The subnet cannot be had in this format from this gateway: the message says why."""
+
+    code = "FAILED_PRECONDITION"
+    safe_message = "the subnet cannot be exported"
+
+    @classmethod
+    def for_want_of_room(cls) -> CannotExport:
+        """Of the gateway's disk."""
+        return cls("the gateway's disk has no room for the export")
+
+
+class NotReading(GatewayError):
+    """The caller takes no more of a stream; where its connection was at fault it may go on."""
+
+    code = "UNAVAILABLE"
+    safe_message = "the caller has stopped reading"
+
+
 class NotLearning(GatewayError):
     """This gateway takes no reports; another one will not either, so a client need not ask."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,17 +18,18 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from gateway.calls import Call, CallObserver, open_call, open_stream
-from gateway.errors import Draining, InvalidRequest
+from gateway.errors import Draining, InvalidRequest, NotReading
 from gateway.statuses import abort, is_late, note
 
 LARGEST_STREAMED = 4096  # bytes of each message that has no answer of its own: those are many
+MOST_STALLED_S = 60.0  # that a caller may take to read a part of an answer
 
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
     Parse = Callable[[bytes], Message]
     Method = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
-    StreamMethod = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], AsyncIterator[Any]]
+    StreamMethod = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Any, None]]
     Context = grpc.aio.ServicerContext[Any, Any]
     Request = Message | AsyncIterator[Message]
 
@@ -38,7 +39,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     are among `probes` pass untouched, also while the gateway drains.
 
     `largest_message` bounds a request in bytes before anything of it is parsed, and
-    `largest_streamed` each message of a stream that is answered once. Observers see each call
+    `largest_streamed` each message of a stream that is answered once. A caller that reads nothing
+    of an answer in parts for `most_stalled_s` is given up. Observers see each call
     once, when it has ended. After `drain` new calls are turned away, and streams are read no
     further.
     """
@@ -52,10 +54,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         probes: Collection[str] = (),
         largest_streamed: int = LARGEST_STREAMED,
+        most_stalled_s: float = MOST_STALLED_S,
     ) -> None:
         self._probes = probes
         self._prefixes = tuple(f"/{service}/" for service in services)
         self._largest_message, self._largest_streamed = largest_message, largest_streamed
+        self._most_stalled_s = most_stalled_s
         self._observers = observers
         self._clock = clock
         self._serving: set[asyncio.Task[Any]] = set()
@@ -168,17 +172,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _serve_parts(
         self, serve: StreamMethod, method: str, request: Request | InvalidRequest, context: Context
-    ) -> AsyncIterator[Any]:
-        """One request, and a stream of parts of its answer."""
+    ) -> None:
+        """One request, and a stream of parts of its answer.
+
+        They are written here and not yielded, so that a call which ends in the middle of a write
+        ends as in any other place: what makes the parts is closed, and the call observed.
+        """
         call, started = open_call(method, context.peer()), self._clock()
         try:
             async with self._guarded(call, context):
                 if isinstance(request, InvalidRequest):
                     raise request
-                async for part in serve(request, context):
-                    yield part
+                async with aclosing(serve(request, context)) as parts:
+                    async for part in parts:
+                        await self._write(context, part)
         finally:
             self._observe(call, started)
+
+    async def _write(self, context: Context, part: Any) -> None:
+        """Raises `NotReading` where the caller takes no part for too long: it holds a place."""
+        try:
+            async with asyncio.timeout(self._most_stalled_s):
+                await context.write(part)
+        except TimeoutError:
+            raise NotReading from None
+        except grpc.aio.InternalError:  # the call has ended, and its cancellation is on the way
+            raise asyncio.CancelledError from None
 
     async def _serve(
         self, serve: Method, method: str, request: Request | InvalidRequest, context: Context

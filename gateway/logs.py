@@ -59,6 +59,8 @@ def log_call(call: Call) -> None:
         "ms": round(call.seconds * 1000, 3),
         "peer": call.peer,
     }
+    if call.export_format:
+        fields |= {"format": call.export_format, "bytes": call.sent_bytes}
     if call.error:
         fields["error"] = call.error
     _requests.info("request", extra={"fields": fields})

@@ -57,9 +57,11 @@ class CallMetrics:
         self._answers = _AnswerMetrics(registry)
 
     def observe(self, call: Call) -> None:
-        """A `CallObserver`."""
+        """A `CallObserver`. A fetch is as long as what it hands over: it has metrics of its own."""
         device_class = self._label(call)
         self._requests.labels(device_class, call.code, call.method).inc()
+        if call.export_format:
+            return
         self._seconds.labels(device_class).observe(call.seconds)
         if call.code == "DEADLINE_EXCEEDED":
             self._missed.labels(device_class).inc()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ from gateway.engines.net import Net
 from gateway.gauges import add_gauges, add_store_gauges, loop_lag
 from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
+from gateway.images import ELEMENTS
 from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
@@ -43,7 +45,8 @@ from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_t
 from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
 
-if TYPE_CHECKING:  # only gateways that learn need them
+if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
+    from gateway.handing_out import HandingOut
     from gateway.learning import Learning
     from gateway.services.report_stream import ReportStreams
 
@@ -92,7 +95,9 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
     ProcessCollector(registry=registry)
     add_store_gauges(registry, follower)
     learning = _learning(config, pipeline, follower, registry)
-    server = Server(config, pipeline, registry, learning.streams if learning else None)
+    exports = _handing_out(config, pipeline, registry)
+    reports = learning.streams if learning else None
+    server = Server(config, pipeline, registry, reports, exports)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -101,6 +106,9 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
         await beside.enter_async_context(_beside(server.heartbeat.run()))
         if learning is not None:
             await beside.enter_async_context(_beside(learning.run()))
+        if exports is not None:
+            await exports.start()
+            beside.push_async_callback(exports.close)
         await server.start()
         _announce(config.port_file, server)
         await asked.wait()
@@ -120,6 +128,18 @@ def _learning(
 
     manifest, open_store = pipeline.manifest, lambda: stores.open_store(config.store)
     return Learning(config.learning, follower.classes, manifest, open_store, registry)
+
+
+def _handing_out(
+    config: ServerConfig, pipeline: Pipeline, registry: CollectorRegistry
+) -> HandingOut | None:
+    """What hands out subnets as files, unless the configuration has none of it."""
+    if config.exports is None:
+        return None
+    from gateway.handing_out import HandingOut
+
+    artifact_hash = pipeline.manifest.artifact_hash
+    return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)
 
 
 @asynccontextmanager
@@ -146,6 +166,7 @@ class Server:
         pipeline: Pipeline,
         registry: CollectorRegistry,
         reports: ReportStreams | None = None,
+        exports: HandingOut | None = None,
     ) -> None:
         self._config = config
         self._pipeline = pipeline
@@ -159,6 +180,7 @@ class Server:
         observers = [
             metrics.observe,
             tally.observe,
+            *([exports.observe] if exports else []),
             *([logs.log_call] if config.log_requests else []),
         ]
         self._calls = CallInterceptor(
@@ -170,7 +192,8 @@ class Server:
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
         self._health = health.aio.HealthServicer()
         add_SubnetGatewayServicer_to_server(
-            native.SubnetGateway(pipeline, limits, reports), self._grpc
+            native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
+            self._grpc,
         )
         add_GRPCInferenceServiceServicer_to_server(
             open_inference.OpenInference(pipeline, limits, tally, self._is_ready), self._grpc
@@ -228,7 +251,8 @@ class Server:
 def input_limits(config: ServerConfig, manifest: Manifest) -> InputLimits:
     """The largest inputs: a full batch at the artifact's highest resolution, FP32."""
     space = manifest.design_space
-    row = space.skeleton.in_channels * max(space.resolutions) ** 2 * 4
+    inputs = space.skeleton.inputs
+    row = math.prod(inputs.shape(max(space.resolutions))) * ELEMENTS[inputs.dtype].itemsize
     return InputLimits(tensor_bytes=config.max_batch * row, image_bytes=config.max_image_bytes)
 
 

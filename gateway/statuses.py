@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
@@ -14,6 +16,7 @@ from gateway.calls import Call
 from gateway.errors import GatewayError
 
 _DEADLINE_SLACK_S = 0.02  # gRPC ends a call a little before or after its deadline
+_LAST_WORD_S = 0.5
 _log = logging.getLogger("gateway.errors")
 
 if TYPE_CHECKING:  # generic in the stubs only
@@ -28,10 +31,17 @@ def note(call: Call, error: Exception) -> None:
 
 
 async def abort(context: Context, call: Call, error: Exception) -> NoReturn:
-    """End the RPC with the error's status; what is not ours to show stays in the log."""
+    """End the RPC with the error's status; what is not ours to show stays in the log.
+
+    A status waits behind what a client has not read yet. One that reads nothing does not get it:
+    its call is cancelled.
+    """
     note(call, error)
     metadata = () if call.retry_after_s is None else _trailing(call)
-    await context.abort(grpc.StatusCode[call.code], call.error, metadata)
+    with suppress(TimeoutError, grpc.aio.InternalError):  # the latter where the client has gone
+        async with asyncio.timeout(_LAST_WORD_S):
+            await context.abort(grpc.StatusCode[call.code], call.error, metadata)
+    raise asyncio.CancelledError
 
 
 def status_of(call: Call) -> status_pb2.Status:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.engines.compile_cache import CompileCache
+from supernet.skeleton import Inputs
 
 if TYPE_CHECKING:
     from torch import nn
 
 Array = NDArray[np.float32]
+"""Of logits."""
+ModelInputs = NDArray[np.float32] | NDArray[np.int64]
 Values = Any
 """Values in a form of the runtime's own, handed from one runner to the next without a copy."""
+Dtype = Literal["FP32", "INT64"]
+"""Of what comes in; what goes out is FP32."""
 Build = Callable[[], Sequence["nn.Module"]]
 """Makes the modules of a program; not called where it is compiled already."""
+
+
+def zeros(inputs: Inputs, images: int, resolution: int) -> ModelInputs:
+    """As many inputs of a net."""
+    shape = (images, *inputs.shape(resolution))
+    return np.zeros(shape, np.float32) if inputs.kind == "image" else np.zeros(shape, np.int64)
 
 
 class Runner(Protocol):
@@ -42,12 +53,14 @@ class Backend(Protocol):
     cache: CompileCache | None
     on_gpu: bool
 
-    def compile(self, name: str, build: Build, shape: tuple[int, ...]) -> Program:
-        """`shape` is the input's [B, C, H, W], -1 for what differs from run to run. `name` is
+    def compile(
+        self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
+    ) -> Program:
+        """`shape` is the input's, batch first, -1 for what differs from run to run. `name` is
         unique within an artifact. Raises `RuntimeError` where the runtime fails."""
         ...
 
-    def to_values(self, x: Array, /) -> Values:
+    def to_values(self, x: ModelInputs, /) -> Values:
         """Without a copy where it can; `x` is C-contiguous."""
         ...
 

@@ -30,7 +30,9 @@ class ChainPrograms:
             def build() -> list[nn.Module]:
                 return [all_pieces()[name] for name in segment.pieces]
 
-            return backend.compile(segment.name, build, (-1, _channels(space, segment), -1, -1))
+            skeleton, first = space.skeleton, segment.pieces[0]
+            dtype = skeleton.inputs.dtype if first == "stem" else "FP32"
+            return backend.compile(segment.name, build, skeleton.piece_input(first), dtype)
 
         self._programs = {segment: compiled(segment) for segment in segments(space)}
 
@@ -70,13 +72,3 @@ class ChainRunners:
             found = tuple(self._runners[segment] for segment in chain(self._space, arch))
             self._chains[arch.depths] = found
         return found
-
-
-def _channels(space: DesignSpace, segment: Segment) -> int:
-    """Of the images or activations that come into a segment."""
-    skeleton, first = space.skeleton, segment.pieces[0]
-    if first == "stem":
-        return skeleton.in_channels
-    if first == "head":
-        return skeleton.units[-1].out_channels
-    return skeleton.unit_in_channels(int(first.partition("/")[0].removeprefix("unit")))

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-
-from gateway.engines.backend import Backend
+from gateway.engines.backend import Backend, zeros
 from gateway.engines.chain_programs import ChainRunners
 from gateway.engines.segments import Segment, chain, segments
 from supernet.architecture import Architecture
@@ -123,7 +121,7 @@ def _medians(
     images: int,
     clock: Callable[[], float],
 ) -> dict[Segment, float]:
-    x = np.zeros((images, space.skeleton.in_channels, resolution, resolution), np.float32)
+    x = zeros(space.skeleton.inputs, images, resolution)
     seconds: dict[Segment, list[float]] = {}
     for arch in _covering(space, resolution):
         for run in range(REPEATS + 1):  # the first sets up buffers of this shape

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.engines.backend import Array, Backend, Runner
+from gateway.engines.backend import Array, Backend, ModelInputs, Runner
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
 from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import Whole, WholeSubnets
@@ -78,8 +78,8 @@ class Lane:
         self._runners: dict[Architecture, tuple[Whole, Runner]] = {}
         self._given_up = engine.whole.given_up
 
-    def run(self, arch: Architecture, x: Array) -> Ran:
-        """`x` is normalised images [B, C, R, R], C-contiguous, R the architecture's resolution.
+    def run(self, arch: Architecture, x: ModelInputs) -> Ran:
+        """`x` is what the net takes at the architecture's resolution, batch first, C-contiguous.
         Raises `RuntimeError` where the runtime fails."""
         engine = self.engine
         engine.usage.add(arch)

@@ -8,9 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from gateway.engines.backend import Backend, Program
+from gateway.engines.backend import Backend, Program, zeros
 from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.costs import FEW, MANY, REPEATS, Costs, CostsByMacs, Line, measure
 from gateway.engines.engine import Engine, Lane
@@ -88,8 +86,9 @@ def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
     space, usage = net.manifest.design_space, Usage()
 
     def compile_whole(arch: Architecture) -> Program:
-        images = (-1, space.skeleton.in_channels, arch.resolution, arch.resolution)
-        return backend.compile(arch.id, lambda: [net.subnet(arch)], images)
+        inputs = space.skeleton.inputs
+        shape = (-1, *inputs.shape(arch.resolution))
+        return backend.compile(arch.id, lambda: [net.subnet(arch)], shape, inputs.dtype)
 
     def size_of(arch: Architecture) -> int:
         return BYTES_PER_PARAMETER * complexity(space, arch).parameters
@@ -126,8 +125,7 @@ def measured_costs(engine: Engine, space: DesignSpace) -> Costs | CostsByMacs:
 def _line(lane: Lane, space: DesignSpace, arch: Architecture) -> Line:
     taken = []
     for images in (FEW, MANY):
-        size = (images, space.skeleton.in_channels, arch.resolution, arch.resolution)
-        x = np.zeros(size, np.float32)
+        x = zeros(space.skeleton.inputs, images, arch.resolution)
         lane.run(arch, x)
         taken.append(median(lane.run(arch, x).compute_ms for _ in range(REPEATS)))
     return Line.through(*taken)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino as ov  # type: ignore[import-untyped]
 
-from gateway.engines.backend import Array, Build
+from gateway.engines.backend import Array, Build, Dtype, ModelInputs
 from gateway.engines.compile_cache import CompileCache
 
 Precision = Literal["f32", "bf16"]
@@ -58,19 +58,21 @@ class OpenvinoBackend:
         made_for = (ov.get_version(), processor, *map(str, self._settings.values()))
         self.cache = CompileCache(cache, made_for) if cache else None
 
-    def compile(self, name: str, build: Build, shape: tuple[int, ...]) -> OpenvinoProgram:
+    def compile(
+        self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
+    ) -> OpenvinoProgram:
         blob = self.cache.read(name) if self.cache else None
         if blob is not None:
             return OpenvinoProgram(self._core.import_model(blob, _DEVICE, self._settings))
         from gateway.engines.openvino_graph import to_model  # needs torch
 
-        model = to_model(build(), list(shape), name)
+        model = to_model(build(), list(shape), name, dtype)
         compiled = self._core.compile_model(model, _DEVICE, self._settings)
         if self.cache:
             self.cache.write(name, compiled.export_model().getvalue())
         return OpenvinoProgram(compiled)
 
-    def to_values(self, x: Array) -> ov.Tensor:
+    def to_values(self, x: ModelInputs) -> ov.Tensor:
         return ov.Tensor(x)
 
     def to_array(self, values: ov.Tensor) -> Array:

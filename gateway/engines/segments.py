@@ -35,7 +35,7 @@ def chain(space: DesignSpace, arch: Architecture) -> tuple[Segment, ...]:
 
 def segments(space: DesignSpace) -> tuple[Segment, ...]:
     """Every segment of a space, each once. Raises `ValueError` where it cannot be listed."""
-    forms: list[list[str]] = [[] for _ in space.skeleton.units]
+    forms: list[list[str]] = [[] for _ in range(space.skeleton.unit_count)]
     for variant in space.unit_variants():
         forms[variant.unit].append(variant.name)
     chains = (_cut(("stem", *names, "head")) for names in itertools.product(*forms))

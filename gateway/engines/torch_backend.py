@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gateway.engines.backend import Array, Build, Runner
+from gateway.engines.backend import Array, Build, Dtype, ModelInputs, Runner
 from gateway.engines.compile_cache import CompileCache
 from gateway.engines.cuda_graphs import Capture, GraphedRunner, capture
 from supernet.layers import channels_last, channels_last_images
@@ -50,13 +50,18 @@ class TorchBackend:
         if threads is not None:
             torch.set_num_threads(threads)
 
-    def compile(self, _name: str, build: Build, _shape: tuple[int, ...]) -> TorchProgram:
+    def compile(
+        self, _name: str, build: Build, _shape: tuple[int, ...], _dtype: Dtype = "FP32"
+    ) -> TorchProgram:
         with _as_runtime_errors():
             module = channels_last(nn.Sequential(*build())).eval().to(self._device, self._dtype)
         return TorchProgram(module, self._capture)
 
-    def to_values(self, x: Array) -> Tensor:
-        return channels_last_images(torch.from_numpy(x).to(self._device, self._dtype))
+    def to_values(self, x: ModelInputs) -> Tensor:
+        values = torch.from_numpy(x).to(self._device)
+        if values.is_floating_point():
+            values = values.to(self._dtype)
+        return channels_last_images(values) if values.ndim == 4 else values
 
     def to_array(self, values: Tensor) -> Array:
         """Waits for the device."""

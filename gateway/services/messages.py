@@ -45,7 +45,9 @@ class InputLimits:
 
 
 def constraints_from(
-    message: gateway_pb2.InferRequest | gateway_pb2.SelectSubnetRequest,
+    message: gateway_pb2.InferRequest
+    | gateway_pb2.SelectSubnetRequest
+    | gateway_pb2.FetchSubnetRequest,
 ) -> Constraints:
     """The constraints of a request. Raises `InvalidRequest`."""
     return Constraints(

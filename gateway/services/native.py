@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import grpc
 
 from gateway.calls import Call, current_call, streamed_call
-from gateway.errors import InvalidRequest, NotLearning
+from gateway.errors import InvalidRequest, NotFetching, NotLearning
 from gateway.services import messages
+from gateway.services.fetch_stream import wanted_from
 from gateway.services.in_order import in_order
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.pipeline import Pipeline
+    from gateway.services.fetch_stream import FetchStreams
     from gateway.services.report_stream import ReportStreams
 
     Context = grpc.aio.ServicerContext[gateway_pb2.InferRequest, gateway_pb2.InferResponse]
@@ -31,10 +34,12 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
         pipeline: Pipeline,
         limits: messages.InputLimits,
         reports: ReportStreams | None = None,
+        fetches: FetchStreams | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._limits = limits
         self._reports = reports
+        self._fetches = fetches
 
     async def Infer(  # noqa: N802
         self,
@@ -80,6 +85,22 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
             raise InvalidRequest("max_resolution", resolution, "a positive number of pixels")
         call.selection = self._pipeline.select(constraints, resolution)
         return messages.select_response(call.selection)
+
+    async def FetchSubnet(  # noqa: N802
+        self,
+        request: gateway_pb2.FetchSubnetRequest,
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[gateway_pb2.FetchSubnetResponse]:
+        if self._fetches is None:
+            raise NotFetching
+        call = current_call()
+        call.device_class = request.device_class
+        wanted = wanted_from(request)
+        call.export_format = wanted.format
+        call.selection = self._pipeline.select(messages.constraints_from(request))
+        async with aclosing(self._fetches.parts(call.selection, wanted, call)) as parts:
+            async for part in parts:
+                yield part
 
     async def ListDeviceClasses(  # noqa: N802
         self,

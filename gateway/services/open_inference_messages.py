@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gateway.engines.backend import Dtype
 from gateway.errors import InvalidRequest
+from gateway.images import ELEMENTS
 from gateway.request import Answer, Constraints, TensorInput
 from gateway.services.hints import DEVICE_CLASS, NUMBERS, Metadata, constraints_of, metadata_hints
 from gateway.services.messages import InputLimits, check_size
@@ -16,6 +18,7 @@ from supernet.manifest import Manifest
 
 INPUT, OUTPUT, VERSION, PLATFORM = "input", "logits", "1", "compofa"
 _US_PER_S = 1_000_000
+_TYPES = {"FP32": pb.TYPE_FP32, "INT64": pb.TYPE_INT64}
 
 Parameters = Mapping[str, pb.InferParameter]
 
@@ -93,13 +96,13 @@ def infer_response(
 
 
 def metadata_response(manifest: Manifest) -> pb.ModelMetadataResponse:
-    """Images are said to have the highest resolution; lower ones of the net are taken too."""
+    """Inputs are said to have the highest resolution; lower ones of the net are taken too."""
     tensor = pb.ModelMetadataResponse.TensorMetadata
     return pb.ModelMetadataResponse(
         name=manifest.name,
         versions=[VERSION],
         platform=PLATFORM,
-        inputs=[tensor(name=INPUT, datatype="FP32", shape=[-1, *_image(manifest)])],
+        inputs=[tensor(name=INPUT, datatype=_dtype(manifest), shape=[-1, *_largest(manifest)])],
         outputs=[tensor(name=OUTPUT, datatype="FP32", shape=[-1, len(manifest.labels)])],
     )
 
@@ -111,26 +114,32 @@ def config_response(manifest: Manifest, max_batch: int) -> pb.ModelConfigRespons
         platform=PLATFORM,
         backend=PLATFORM,
         max_batch_size=max_batch,
-        input=[pb.ModelInput(name=INPUT, data_type=pb.TYPE_FP32, dims=_image(manifest))],
+        input=[
+            pb.ModelInput(name=INPUT, data_type=_TYPES[_dtype(manifest)], dims=_largest(manifest))
+        ],
         output=[pb.ModelOutput(name=OUTPUT, data_type=pb.TYPE_FP32, dims=[len(manifest.labels)])],
         dynamic_batching=pb.ModelDynamicBatching(),
     )
     return pb.ModelConfigResponse(config=config)
 
 
-def _image(manifest: Manifest) -> list[int]:
+def _dtype(manifest: Manifest) -> Dtype:
+    return manifest.design_space.skeleton.inputs.dtype
+
+
+def _largest(manifest: Manifest) -> tuple[int, ...]:
     space = manifest.design_space
-    side = max(space.resolutions)
-    return [space.skeleton.in_channels, side, side]
+    return space.skeleton.inputs.shape(max(space.resolutions))
 
 
 def _raw(request: pb.ModelInferRequest, most_bytes: int) -> bytes:
     """The input's bytes, from wherever they are."""
     (tensor,), raw = request.inputs, request.raw_input_contents
     if not raw:
-        values = tensor.contents.fp32_contents
-        check_size("inputs[0].contents", 4 * len(values), most_bytes)
-        return np.array(values, "<f4").tobytes()
+        contents, element = tensor.contents, ELEMENTS.get(tensor.datatype, ELEMENTS["FP32"])
+        values = contents.int64_contents if element.kind == "i" else contents.fp32_contents
+        check_size("inputs[0].contents", element.itemsize * len(values), most_bytes)
+        return np.array(values, element).tobytes()
     if len(raw) != 1 or tensor.HasField("contents"):
         expected = "one for the one input, which then has no contents of its own"
         raise InvalidRequest("raw_input_contents", len(raw), expected)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
 from google.protobuf import empty_pb2
 
+from gateway.best_classes import best_classes
 from gateway.calls import Call, current_call, streamed_call
 from gateway.errors import InvalidRequest, UnknownModel
-from gateway.request import Answer, ImageInput
+from gateway.request import ImageInput
 from gateway.services.hints import constraints_of, metadata_hints, text_hints
 from gateway.services.in_order import in_order
 from gateway.services.messages import InputLimits, check_size
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SERVICE = pb.DESCRIPTOR.services_by_name["InferenceAPIsService"].full_name
 PROBES = frozenset({"Ping"})
 VERSIONS = ("", "1", "1.0")  # TorchServe's own are like the last
-BEST = 5  # classes in an answer
 _IMAGE_KEYS = ("data", "body")  # TorchServe's handlers look for the image in either
 
 
@@ -82,7 +81,7 @@ class TorchServe(inference_pb2_grpc.InferenceAPIsServiceServicer):
         image = _image(request, self._limits)
         answer = await self._pipeline.infer(image, constraints, context.time_remaining())
         call.answered(answer)
-        prediction = json.dumps(_best(answer, manifest.labels)).encode()
+        prediction = json.dumps(best_classes(answer.logits[0], manifest.labels)).encode()
         return _with_sequence(request, pb.PredictionResponse(prediction=prediction))
 
 
@@ -93,14 +92,6 @@ def _image(request: pb.PredictionsRequest, limits: InputLimits) -> ImageInput:
     data = request.input[found[0]]
     check_size(f"input[{found[0]!r}]", len(data), limits.image_bytes)
     return ImageInput(data)
-
-
-def _best(answer: Answer, labels: Sequence[str]) -> dict[str, float]:
-    """Probabilities of the best classes, the best first."""
-    logits = answer.logits[0].astype(np.float64)
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    return {labels[i]: float(shares[i]) for i in np.argsort(-shares, kind="stable")[:BEST]}
 
 
 def _with_sequence(

@@ -34,11 +34,13 @@ class _DataType:
 class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TYPE_INVALID: _DataType.ValueType  # 0
+    TYPE_INT64: _DataType.ValueType  # 9
     TYPE_FP32: _DataType.ValueType  # 11
 
 class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper): ...
 
 TYPE_INVALID: DataType.ValueType  # 0
+TYPE_INT64: DataType.ValueType  # 9
 TYPE_FP32: DataType.ValueType  # 11
 Global___DataType: _TypeAlias = DataType  # noqa: Y015
 

@@ -93,12 +93,13 @@ def test_an_artifact_in_the_image_needs_no_claim(chart: helm_python.Chart) -> No
 def test_what_is_not_given_keeps_the_gateway_s_default(chart: helm_python.Chart) -> None:
     config = served(container_of(render(chart, CLAIM)))
     assert config == ServerConfig(artifact=Path("/artifact"), host="0.0.0.0")
+    assert "--no-fetch" not in container_of(render(chart, CLAIM))["args"]
 
 
 def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
     options = {"graceS": 7.5, "fallbackDeviceClass": "phone.a", "maxBatch": 4, "maxPending": 9,
                "workers": 2, "threads": 3, "maxResidentMib": 64, "learnLatency": True,
-               "learnTrustClientNames": True}  # fmt: skip
+               "learnTrustClientNames": True, "fetch": False}  # fmt: skip
     ports = {"grpc": 6000, "metrics": 6001}
     container = container_of(render(chart, CLAIM | {"gateway": options, "ports": ports}))
     assert served(container) == ServerConfig(
@@ -106,6 +107,7 @@ def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
         fallback_device_class="phone.a", max_batch=4, max_pending=9, workers=2, threads=3,
     )  # fmt: skip
     assert "--max-resident-mib=64" in container["args"]
+    assert "--no-fetch" in container["args"]
     assert container["args"][-2:] == ["--learn-latency", "--learn-trust-client-names"]
 
 
@@ -142,7 +144,10 @@ def test_the_pod_is_restricted(chart: helm_python.Chart) -> None:
 def test_the_only_place_to_write_is_the_state_folder(chart: helm_python.Chart) -> None:
     documents = render(chart, CLAIM)
     container = container_of(documents)
-    assert container["env"] == [{"name": STATE_DIR_VARIABLE, "value": STATE}]
+    assert container["env"] == [
+        {"name": STATE_DIR_VARIABLE, "value": STATE},
+        {"name": "XDG_CACHE_HOME", "value": f"{STATE}/cache"},
+    ]
     writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
     assert writable == [{"name": "state", "mountPath": STATE}]
     assert {"name": "state", "emptyDir": {}} in pod_of(documents)["volumes"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -16,13 +17,14 @@ from gateway.services.native import SERVICE
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 LARGEST = 1000
+MOST_STALLED_S = 1.0
 
 
 class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
     """Does what the device class of a request says."""
 
     def __init__(self) -> None:
-        self.entered = asyncio.Event()
+        self.entered, self.left = asyncio.Event(), asyncio.Event()
 
     async def SelectSubnet(  # noqa: N802
         self,
@@ -43,6 +45,20 @@ class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
                 self.entered.set()
                 await asyncio.sleep(30)
         return gateway_pb2.SelectSubnetResponse(subnet="d2@8")
+
+    async def FetchSubnet(  # noqa: N802
+        self,
+        request: gateway_pb2.FetchSubnetRequest,
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[gateway_pb2.FetchSubnetResponse]:
+        current_call().device_class = request.device_class
+        try:
+            for _ in range(3 if request.device_class == "short" else 10_000):
+                yield gateway_pb2.FetchSubnetResponse(chunk=bytes(100_000))
+            if request.device_class == "short":
+                raise InvalidRequest("device_class", "short", "a longer one")
+        finally:
+            self.left.set()
 
     async def InferStream(  # noqa: N802
         self,
@@ -89,7 +105,7 @@ class Service:
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     seen: list[Call] = []
-    calls = CallInterceptor([SERVICE], LARGEST, [seen.append])
+    calls = CallInterceptor([SERVICE], LARGEST, [seen.append], most_stalled_s=MOST_STALLED_S)
     server = grpc.aio.server(interceptors=[calls])
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -178,6 +194,50 @@ async def test_a_deadline_that_passes_is_told_from_a_cancellation(service: Servi
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     await _until(lambda: len(service.seen) == 1)
     assert service.seen[0].code == "DEADLINE_EXCEEDED"
+
+
+async def test_an_answer_in_parts_may_fail_after_some(service: Service) -> None:
+    parts = service.stub.FetchSubnet(gateway_pb2.FetchSubnetRequest(device_class="short"))
+    for _ in range(3):
+        part = await parts.read()
+        assert isinstance(part, gateway_pb2.FetchSubnetResponse)
+    assert await parts.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert [(call.method, call.code) for call in service.seen] == [
+        ("FetchSubnet", "INVALID_ARGUMENT")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ("cancelled", "CANCELLED"),
+        ("late", "DEADLINE_EXCEEDED"),
+        ("given up", "UNAVAILABLE"),
+        ("stalled", "UNAVAILABLE"),
+    ],
+)
+async def test_an_answer_in_parts_that_is_not_read_ends_in_the_middle_of_a_write(
+    service: Service, ends: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = gateway_pb2.FetchSubnetRequest(device_class="endless")
+    parts = service.stub.FetchSubnet(request, timeout=0.5 if ends == "late" else 30)
+    await parts.read()
+    await asyncio.sleep(0.2)
+    assert not service.trouble.left.is_set()
+    if ends == "cancelled":
+        parts.cancel()
+    elif ends == "given up":
+        service.calls.give_up()
+    async with asyncio.timeout(5):
+        await service.trouble.left.wait()
+    if ends == "given up":
+        with suppress(grpc.aio.AioRpcError):  # what was on its way comes first
+            while await parts.read() is not grpc.aio.EOF:
+                pass
+        assert (await parts.code()).name == code
+    await _until(lambda: len(service.seen) == 1)
+    assert (service.seen[0].code, service.calls.in_flight) == (code, 0)
+    assert caplog.text == ""
 
 
 async def test_each_message_of_a_stream_is_a_call(

@@ -50,6 +50,12 @@ def test_a_request_is_one_line_of_json(stream: io.StringIO) -> None:
     }
 
 
+def test_a_fetch_says_what_was_sent(stream: io.StringIO) -> None:
+    logs.log_call(Call("FetchSubnet", "peer", "alpha", export_format="onnx", sent_bytes=5))
+    (line,) = lines(stream)
+    assert (line["format"], line["bytes"]) == ("onnx", 5)
+
+
 def test_values_cannot_make_a_line_long_or_two_lines(stream: io.StringIO) -> None:
     logs.log_call(Call("Infer", "p", "x\n" * 10_000, code="NOT_FOUND", error="no\nclass"))
     (line,) = lines(stream)

@@ -65,6 +65,18 @@ def test_a_prediction_for_one_image_is_not_held_against_a_batch(
     assert registry.get_sample_value(ratio, {"device_class": "alpha"}) is None
 
 
+def test_a_fetch_is_a_request_that_says_nothing_of_how_long_those_take(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for code in ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
+        metrics.observe(Call("FetchSubnet", "peer", "alpha", export_format="onnx", code=code))
+    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
+    labels = {**alpha, "code": "OK", "method": "FetchSubnet"}
+    assert value("compofa_requests_total", labels) == 1
+    for name in ("request_seconds_count", "shed_total", "deadlines_missed_total"):
+        assert value(f"compofa_{name}", alpha) is None
+
+
 @pytest.mark.parametrize(
     ("code", "metric"),
     [

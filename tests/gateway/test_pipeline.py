@@ -18,6 +18,7 @@ from PIL import Image
 from gateway import images
 from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
+from gateway.engines.backend import ModelInputs
 from gateway.engines.costs import Line
 from gateway.engines.engine import Lane, Ran
 from gateway.engines.net import Net
@@ -58,7 +59,7 @@ class GatedEngine:
         self.gate, self.entered = threading.Event(), threading.Semaphore(0)
         self.gate.set()
         self.ran: list[str] = []
-        self.fails_on: Callable[[Values], bool] = lambda _: False
+        self.fails_on: Callable[[ModelInputs], bool] = lambda _: False
 
     def lane(self) -> GatedLane:
         return GatedLane(self, self._engine.lane())
@@ -68,7 +69,7 @@ class GatedLane:
     def __init__(self, engine: GatedEngine, lane: Lane) -> None:
         self._engine, self._lane = engine, lane
 
-    def run(self, arch: Architecture, x: Values) -> Ran:
+    def run(self, arch: Architecture, x: ModelInputs) -> Ran:
         engine = self._engine
         engine.entered.release()
         assert engine.gate.wait(30)

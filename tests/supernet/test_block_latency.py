@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from supernet.block_keys import end_keys
 from supernet.block_latency import BlockLatency
 from supernet.lookup_table import LookupTable
+from supernet.mobilenet import mobilenet
 from supernet.population import Population
 from supernet.presets import PRESETS, design_space
 from tests.supernet.block_times import made_up, small_space
@@ -34,7 +35,7 @@ def everything(seed: int) -> tuple[BlockLatency, Population, NDArray[np.float64]
     """A small space whole, with a table that lacks some blocks, and what each net takes."""
     space = small_space(((3, 5), (3,)), (32, 48))
     blocks, rng = made_up(space, (32, 48), seed), random.Random(seed)
-    in_units = sorted(blocks[48].keys() - set(end_keys(space.skeleton, 48)))
+    in_units = sorted(blocks[48].keys() - set(end_keys(mobilenet(space.skeleton), 48)))
     for key in in_units[:: rng.randrange(2, 9)]:
         del blocks[48][key]
     table = LookupTable(space, blocks, {48: "48"})

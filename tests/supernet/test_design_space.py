@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
+from supernet.mobilenet import make_divisible, mobilenet
 from supernet.presets import PRESETS, design_space
-from supernet.skeleton import make_divisible
 
 
 def elastic(**changes: Any) -> DesignSpace:
@@ -41,7 +41,7 @@ def test_a_compound_preset_has_243_subnets_a_resolution_made_of_15_unit_variants
 
 
 def test_width_1_2_has_the_published_channels() -> None:
-    skeleton = design_space("imagenet-mbv3-ofa-w1.2").skeleton
+    skeleton = mobilenet(design_space("imagenet-mbv3-ofa-w1.2").skeleton)
     assert skeleton == design_space("imagenet-mbv3-w1.2").skeleton
     assert (skeleton.stem_channels, skeleton.first_block_channels) == (24, 24)
     assert [unit.out_channels for unit in skeleton.units] == [32, 48, 96, 136, 192]
@@ -64,7 +64,7 @@ def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
     assert space.contains(arch)
     assert space.sample(random.Random(seed)) == arch
     assert space.contains(Architecture.parse(arch.id))
-    blocks = [shape for v in space.variants(arch) for shape in space.blocks(v)]
+    blocks = [shape for v in space.variants(arch) for shape in mobilenet(space.skeleton).blocks(v)]
     assert len(blocks) == sum(arch.depths)
     for before, after in itertools.pairwise(blocks):
         assert after.in_channels == before.out_channels

@@ -15,6 +15,7 @@ from supernet.block_keys import net_keys
 from supernet.design_space import DesignSpace
 from supernet.latency import Blocks
 from supernet.lookup_table import LookupTable
+from supernet.mobilenet import mobilenet
 from supernet.presets import PRESETS, design_space, fashion_mnist_mbv3, imagenet_mbv3
 from tests.supernet.block_times import made_up
 
@@ -28,7 +29,7 @@ def test_it_is_the_sum_over_the_keys_of_the_net(name: str, seed: int) -> None:
     space, rng = design_space(name), random.Random(seed)
     arch = space.sample(rng)
     blocks = made_up(space, [arch.resolution], seed)
-    keys = list(net_keys(space.skeleton, arch.resolution, space.variants(arch)))
+    keys = list(net_keys(mobilenet(space.skeleton), arch.resolution, space.variants(arch)))
     assert len(keys) == 6 + sum(arch.depths)
     expected = sum(blocks[arch.resolution][key].mean for key in keys)
     lookup = table(space, blocks)
@@ -41,7 +42,7 @@ def test_whichever_part_is_missing_is_named(seed: int) -> None:
     space, rng = design_space("fashion-mnist-mbv3-ofa"), random.Random(seed)
     arch = space.sample(rng, resolution=28)
     blocks = made_up(space, [28])
-    missing = rng.choice(list(net_keys(space.skeleton, 28, space.variants(arch))))
+    missing = rng.choice(list(net_keys(mobilenet(space.skeleton), 28, space.variants(arch))))
     del blocks[28][missing]
     with pytest.raises(ValueError, match=re.escape(f"table 28: there is no '{missing}'")) as caught:
         table(space, blocks).latency_ms(arch)

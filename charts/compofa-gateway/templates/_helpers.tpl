@@ -77,6 +77,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .threads }}
 - --threads={{ int . }}
 {{- end }}
+{{- if not .fetch }}
+- --no-fetch
+{{- end }}
 {{- if .learnLatency }}
 - --learn-latency
 {{- if .learnTrustClientNames }}

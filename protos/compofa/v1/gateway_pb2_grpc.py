@@ -50,6 +50,11 @@ class SubnetGatewayStub:
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.SerializeToString,
                 response_deserializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.FromString,
                 _registered_method=True)
+        self.FetchSubnet = channel.unary_stream(
+                '/compofa.v1.SubnetGateway/FetchSubnet',
+                request_serializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.SerializeToString,
+                response_deserializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.FromString,
+                _registered_method=True)
         self.ListDeviceClasses = channel.unary_unary(
                 '/compofa.v1.SubnetGateway/ListDeviceClasses',
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.ListDeviceClassesRequest.SerializeToString,
@@ -92,6 +97,21 @@ class SubnetGatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchSubnet(self, request, context):
+        """Hands over the subnet that the same constraints would select, as one or more files for the
+        device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+        What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+        at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+        ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+        FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+        out no exports.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeviceClasses(self, request, context):
         """Lists the device classes that the gateway has latency tables for.
         """
@@ -128,6 +148,11 @@ def add_SubnetGatewayServicer_to_server(servicer, server):
                     servicer.SelectSubnet,
                     request_deserializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.FromString,
                     response_serializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.SerializeToString,
+            ),
+            'FetchSubnet': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchSubnet,
+                    request_deserializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.FromString,
+                    response_serializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.SerializeToString,
             ),
             'ListDeviceClasses': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeviceClasses,
@@ -222,6 +247,33 @@ class SubnetGateway:
             '/compofa.v1.SubnetGateway/SelectSubnet',
             compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.SerializeToString,
             compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchSubnet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/compofa.v1.SubnetGateway/FetchSubnet',
+            compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.SerializeToString,
+            compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.FromString,
             options,
             channel_credentials,
             insecure,

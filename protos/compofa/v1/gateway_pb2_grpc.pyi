@@ -53,6 +53,17 @@ class SubnetGatewayStub:
     """
     SelectSubnet: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+    FetchSubnet: _grpc.UnaryStreamMultiCallable[_gateway_pb2.FetchSubnetRequest, _gateway_pb2.FetchSubnetResponse]
+    """Hands over the subnet that the same constraints would select, as one or more files for the
+    device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+    What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+    at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+    ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+    FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+    out no exports.
+    """
     ListDeviceClasses: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]
     """Lists the device classes that the gateway has latency tables for."""
     ReportLatency: _grpc.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]
@@ -81,6 +92,17 @@ class SubnetGatewayAsyncStub(SubnetGatewayStub):
     """
     SelectSubnet: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]  # type: ignore[assignment]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+    FetchSubnet: _aio.UnaryStreamMultiCallable[_gateway_pb2.FetchSubnetRequest, _gateway_pb2.FetchSubnetResponse]  # type: ignore[assignment]
+    """Hands over the subnet that the same constraints would select, as one or more files for the
+    device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+    What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+    at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+    ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+    FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+    out no exports.
+    """
     ListDeviceClasses: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]  # type: ignore[assignment]
     """Lists the device classes that the gateway has latency tables for."""
     ReportLatency: _aio.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]  # type: ignore[assignment]
@@ -124,6 +146,23 @@ class SubnetGatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.SelectSubnetResponse, _abc.Awaitable[_gateway_pb2.SelectSubnetResponse]]:
         """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+
+    @_abc_1.abstractmethod
+    def FetchSubnet(
+        self,
+        request: _gateway_pb2.FetchSubnetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.FetchSubnetResponse], _abc.AsyncIterator[_gateway_pb2.FetchSubnetResponse]]:
+        """Hands over the subnet that the same constraints would select, as one or more files for the
+        device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+        What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+        at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+        ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+        FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+        out no exports.
+        """
 
     @_abc_1.abstractmethod
     def ListDeviceClasses(
