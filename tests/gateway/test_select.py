@@ -196,10 +196,10 @@ def test_a_frontier_is_soon_there_and_a_query_at_once() -> None:
     )  # fmt: skip
 
     def took(times: int, run: Callable[[], object]) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(times):
             run()
-        return (time.perf_counter() - began) / times
+        return (time.process_time() - began) / times
 
     assert min(took(1, lambda: Candidates(catalog, latencies)) for _ in range(5)) < 0.020
     ready = Candidates(catalog, latencies)

@@ -91,7 +91,7 @@ def test_a_whole_catalog_takes_well_under_a_second() -> None:
     blocks = made_up(space, space.resolutions)
     archs: list[Architecture] = list(space.enumerate())
     assert len(archs) == 243 * 5
-    began = time.perf_counter()
+    began = time.process_time()
     lookup = table(space, blocks)
     assert len({lookup.latency_ms(arch) for arch in archs}) > 1000
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
