@@ -154,6 +154,10 @@ class ServerConfig(BaseModel):
     )
     threads: Count = Field(default=1, description="cores for one batch")
     log_requests: bool = Field(default=True, description="one JSON line a request")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="from which level on lines are written; SIGUSR1 and SIGUSR2 change it",
+    )
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
     )
