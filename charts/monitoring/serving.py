@@ -70,13 +70,13 @@ ROWS = (
                "objective allows."),
     )),
     Row("By device class", (
-        lines("Requests", "reqps", "Inference requests a second.",
+        lines("Requests by class", "reqps", "Inference requests a second.",
               _codes(".+", "device_class")),
         lines("How they end", "reqps", "By gRPC status; docs/errors.md says what each means.",
               Query(_codes(".+", "code"), "{{code}}")),
         lines("Deadlines missed", "reqps", "Requests a second that ended in DEADLINE_EXCEEDED.",
               rate("compofa_deadlines_missed_total")),
-        lines("Turned away", "reqps", "Requests a second that found the queue full.",
+        lines("Turned away by class", "reqps", "Requests a second that found the queue full.",
               rate("compofa_shed_total")),
     )),
     Row("Latency", (
