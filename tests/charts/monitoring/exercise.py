@@ -54,8 +54,10 @@ class Exercise:
         with self._channel, self._steadily(self._answer), self._steadily(self._fetch):
             for table in (LOST, DAMAGED):
                 self._put(self._tables[0].scaled(1.0, table, 1000.0))
-            for part in (self._mistakes, self._report, self._overload) * 2:
-                part()
+            for _ in range(2):
+                self._mistakes()
+                self._report()
+                self._overload()
                 time.sleep(SEEN_S)
             self._damage()
             self._lose_the_store()
