@@ -10,6 +10,8 @@ import grpc
 import pytest
 
 from protos.compofa.v1 import gateway_pb2
+from protos.inference import service_pb2 as pb
+from protos.inference.service_pb2_grpc import GRPCInferenceServiceStub
 from tests.redis_server import wait_until
 
 if TYPE_CHECKING:
@@ -81,8 +83,17 @@ def test_a_stream_s_messages_are_told_apart(
         for n in range(3):
             yield gateway_pb2.InferRequest(device_class="alpha", tensor=tensor(), id=f"m{n}")
 
-    stub = connect(gateway.target).stub
+    client = connect(gateway.target)
+    stub = client.stub
     assert len(list(stub.InferStream(requests(), metadata=(("x-request-id", "s"),)))) == 3
     wait_until(lambda: len(of(gateway, "request")) == 3, WITHIN_S)
     named = {(line["request_id"], line["message_id"]) for line in of(gateway, "request")}
     assert named == {("s", "m0"), ("s", "m1"), ("s", "m2")}
+
+    sent = tensor()
+    triton = pb.ModelInferRequest(model_name="tiny", id="one", raw_input_contents=[sent.raw])
+    triton.inputs.add(name="input", datatype="FP32", shape=sent.shape)
+    triton.parameters["device_class"].string_param = "alpha"
+    GRPCInferenceServiceStub(client.channel).ModelInfer(triton, timeout=30)
+    wait_until(lambda: len(of(gateway, "request")) == 4, WITHIN_S)
+    assert of(gateway, "request")[-1]["message_id"] == "one"
