@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-search bench-serving bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lint: $(VENV)/.dev ## Check style, types, import directions and that generated c
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos.generate --check
+	$(BIN)/python -m charts.monitoring --check
+
+verify-dashboards: $(VENV)/.dev ## Ask a real Prometheus for all that dashboards and rules ask for
+	$(BIN)/python -m tests.charts.monitoring.verification
 
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -103,6 +103,7 @@ class BatchRunner:
         x: Any = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
         ran = self._lane.run(arch, x)
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
+        _log_batch(arch.id, len(inputs), ran)
         row = 0
         for job, x in prepared:
             logits = ran.logits[row : row + len(x)]
@@ -111,6 +112,13 @@ class BatchRunner:
 
     def _now_ms(self) -> float:
         return self._clock() * 1000
+
+
+def _log_batch(subnet: str, requests: int, ran: Ran) -> None:
+    if _LOG.isEnabledFor(logging.DEBUG):
+        fields = {"subnet": subnet, "requests": requests, "images": len(ran.logits)}
+        fields["compute_ms"] = round(ran.compute_ms, 3)
+        _LOG.debug("batch", extra={"fields": fields})
 
 
 def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) -> None:
@@ -123,4 +131,5 @@ def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) ->
     chosen, best = job.ladder.subnets[subnet], job.ladder.best
     worse = (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
     selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse)
-    job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits)))
+    given_up = max(0.0, best.accuracy - chosen.accuracy)  # the fastest may not be the best
+    job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits), given_up))

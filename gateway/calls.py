@@ -19,7 +19,8 @@ _LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers
 
 @dataclass(slots=True)
 class Call:
-    """One request. `code` is a gRPC status name; `error` what the client was told, and
+    """One request. `request_id` names it in logs, `message_id` one message of a stream as its
+    caller does. `code` is a gRPC status name; `error` what the client was told, and
     `retry_after_s` when to come back, where that may help. Where an export is fetched,
     `export_format` is its format and `sent_bytes` how much of it went out."""
 
@@ -34,6 +35,8 @@ class Call:
     error: str = ""
     retry_after_s: float | None = None
     seconds: float = 0.0
+    request_id: str = ""
+    message_id: str = ""
 
     def answered(self, answer: Answer) -> None:
         self.answer, self.selection = answer, answer.selection
@@ -52,9 +55,9 @@ _current: ContextVar[Call] = ContextVar("call")
 _of_stream: ContextVar[NewCall] = ContextVar("call of a stream")
 
 
-def open_call(method: str, peer: str) -> Call:
+def open_call(method: str, peer: str, request_id: str = "") -> Call:
     """A new call, which `current_call` gives from here on in this task."""
-    call = Call(method, peer)
+    call = Call(method, peer, request_id=request_id)
     _current.set(call)
     return call
 

@@ -132,6 +132,11 @@ def _add_serve(commands: Commands) -> None:
     parser.add_argument("--workers", type=int, help="batches at once; by default one a core")
     parser.add_argument("--threads", type=int, help="cores for one batch, 1 by default")
     parser.add_argument("--no-request-logs", action="store_true")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="info by default; while it runs, SIGUSR1 says more and SIGUSR2 less",
+    )
     _add_exports(parser)
     _add_learning(parser)
     parser.set_defaults(run=serve)

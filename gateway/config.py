@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
 from supernet.latency import DeviceClass
 
@@ -154,6 +155,10 @@ class ServerConfig(BaseModel):
     )
     threads: Count = Field(default=1, description="cores for one batch")
     log_requests: bool = Field(default=True, description="one JSON line a request")
+    log_level: Level = Field(
+        default="info",
+        description="from which level on lines are written; SIGUSR1 and SIGUSR2 change it",
+    )
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
     )

@@ -35,6 +35,9 @@ class Gauged(Protocol):
     def pending(self) -> int: ...
 
     @property
+    def max_pending(self) -> int: ...
+
+    @property
     def worker_failures(self) -> int: ...
 
     @property
@@ -50,6 +53,9 @@ def add_gauges(
     Gauge("compofa_queue_depth", "Requests queued or running.", registry=registry).set_function(
         lambda: pipeline.pending
     )
+    Gauge("compofa_queue_limit", "Most requests queued or running at once.", registry=registry).set(
+        pipeline.max_pending
+    )
     Gauge(
         "compofa_resident_bytes", "Weights of the subnets kept in memory.", registry=registry
     ).set_function(lambda: pipeline.engine.resident_bytes)
@@ -58,6 +64,16 @@ def add_gauges(
     ).set_function(lambda: pipeline.engine.whole_subnets)
     registry.register(_Failures(pipeline))
     registry.register(_TableGauges(pipeline, clock))
+
+
+def add_build_info(registry: CollectorRegistry, version: str, artifact: str, hash_: str) -> None:
+    """Register what runs here: `version` of the gateway, name and hash of the artifact."""
+    Gauge(
+        "compofa_build_info",
+        "1; its labels say which gateway this is, and which artifact it serves.",
+        ["version", "artifact", "artifact_hash"],
+        registry=registry,
+    ).labels(version, artifact, hash_).set(1)
 
 
 def loop_lag(registry: CollectorRegistry) -> Histogram:

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from gateway.calls import Call, CallObserver, open_call, open_stream
 from gateway.errors import Draining, InvalidRequest, NotReading
+from gateway.request_ids import HEADER, request_id
 from gateway.statuses import abort, is_late, note
 
 LARGEST_STREAMED = 4096  # bytes of each message that has no answer of its own: those are many
@@ -158,9 +159,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         context: Context,
     ) -> AsyncIterator[Any]:
         """A stream of answers. It is a call of its own only where it fails."""
-        peer = context.peer()
-        open_stream(lambda: _StreamedCall(method, peer, self._clock, self._observers))
-        call, started = Call(method, peer), self._clock()
+        peer, own_id = context.peer(), _name(context)
+        open_stream(lambda: _StreamedCall(method, peer, own_id, self._clock, self._observers))
+        call, started = Call(method, peer, request_id=own_id), self._clock()
         try:
             async with self._guarded(call, context):
                 read = self._until_drained(_well_formed(requests))
@@ -178,7 +179,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         They are written here and not yielded, so that a call which ends in the middle of a write
         ends as in any other place: what makes the parts is closed, and the call observed.
         """
-        call, started = open_call(method, context.peer()), self._clock()
+        call, started = open_call(method, context.peer(), _name(context)), self._clock()
         try:
             async with self._guarded(call, context):
                 if isinstance(request, InvalidRequest):
@@ -202,7 +203,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _serve(
         self, serve: Method, method: str, request: Request | InvalidRequest, context: Context
     ) -> Any:
-        call, started = open_call(method, context.peer()), self._clock()
+        call, started = open_call(method, context.peer(), _name(context)), self._clock()
         try:
             async with self._guarded(call, context):
                 if isinstance(request, InvalidRequest):
@@ -260,14 +261,16 @@ class _StreamedCall:
         self,
         method: str,
         peer: str,
+        own_id: str,
         clock: Callable[[], float],
         observers: Sequence[CallObserver],
     ) -> None:
-        self._method, self._peer, self._clock, self._observers = method, peer, clock, observers
+        self._method, self._peer, self._own_id = method, peer, own_id
+        self._clock, self._observers = clock, observers
 
     def __enter__(self) -> Call:
         self._started = self._clock()
-        self._call = open_call(self._method, self._peer)
+        self._call = open_call(self._method, self._peer, self._own_id)
         return self._call
 
     def __exit__(
@@ -282,6 +285,13 @@ class _StreamedCall:
             self._call.code = "CANCELLED"
         _observe(self._call, self._clock() - self._started, self._observers)
         return isinstance(error, Exception)
+
+
+def _name(context: Context) -> str:
+    """What the RPC is called in the logs; its caller learns that with its status."""
+    own_id = request_id(context.invocation_metadata() or ())
+    context.set_trailing_metadata(((HEADER, own_id),))
+    return own_id
 
 
 def _observe(call: Call, seconds: float, observers: Sequence[CallObserver]) -> None:

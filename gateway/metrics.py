@@ -17,6 +17,7 @@ _LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FINE_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_POINTS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # alerts ask for 0.01
 _RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 
 Resolve = Callable[[str], str | None]
@@ -99,6 +100,14 @@ class _AnswerMetrics:
             by_class,
             registry=registry,
         )
+        self._given_up = Histogram(
+            "compofa_accuracy_given_up",
+            "Expected top-1 accuracy that load or a deadline took from an answer, from 0 to 1; 0 "
+            "where an idle gateway would have answered by the same subnet.",
+            by_class,
+            buckets=_POINTS,
+            registry=registry,
+        )
         self._queue, self._compute = (
             Histogram(name, text, by_class, buckets=_FINE_SECONDS, registry=registry)
             for name, text in (
@@ -127,6 +136,7 @@ class _AnswerMetrics:
         self._selected.labels(device_class, selection.subnet).inc()
         self._degraded.labels(device_class).inc(selection.degraded)
         self._accuracy.labels(device_class).observe(selection.accuracy)
+        self._given_up.labels(device_class).observe(answer.accuracy_given_up)
         self._queue.labels(device_class).observe(answer.queue_ms / 1000)
         self._compute.labels(device_class).observe(answer.compute_ms / 1000)
         self._rows.labels(device_class).observe(answer.batch)

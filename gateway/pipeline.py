@@ -74,6 +74,7 @@ class Pipeline:
     ) -> None:
         self.manifest, self.engine = manifest, engine
         self._device_classes, self.max_batch, self._clock = device_classes, max_batch, clock
+        self.max_pending = max_pending
         self._numbers = itertools.count()
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)

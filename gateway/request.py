@@ -83,13 +83,15 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Logits [B, classes] and what they cost: `compute_ms` in the engine, together with others
-    in a run of `batch` images; `queue_ms` waiting for it."""
+    in a run of `batch` images; `queue_ms` waiting for it. `accuracy_given_up`, from 0 to 1, is how
+    much more an idle gateway's subnet would have been expected to reach."""
 
     logits: Logits
     selection: Selection
     compute_ms: float
     queue_ms: float
     batch: int
+    accuracy_given_up: float = 0.0
 
 
 def _is_number(value: object) -> bool:

@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from gateway import logs, stores
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
-from gateway.gauges import add_gauges, add_store_gauges, loop_lag
+from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
 from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.images import ELEMENTS
@@ -44,6 +44,7 @@ from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_serv
 from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
+from supernet.version import version
 
 if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
     from gateway.handing_out import HandingOut
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
 
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
+_LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
 _SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
 _NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
@@ -62,7 +64,9 @@ def serve(config: ServerConfig) -> int:
     Raises `ValueError` for an artifact or store that cannot be read, `OSError` for a port that
     cannot be had.
     """
-    logs.configure(sys.stderr)
+    logs.configure(sys.stderr, config.log_level)
+    for number in _LOG_SIGNALS:  # until the loop listens they would end the process
+        signal.signal(number, signal.SIG_IGN)
     net = Net(config.artifact)
     follower = begin_following(config, net.manifest)
     with running_pipeline(config, net, follower.classes) as pipeline:
@@ -93,6 +97,8 @@ def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
 async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollower) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    manifest = pipeline.manifest
+    add_build_info(registry, version(), manifest.name, manifest.artifact_hash)
     add_store_gauges(registry, follower)
     learning = _learning(config, pipeline, follower, registry)
     exports = _handing_out(config, pipeline, registry)
@@ -101,6 +107,8 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    for number, change in _LOG_SIGNALS.items():
+        asyncio.get_running_loop().add_signal_handler(number, change)
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(_beside(follower.run()))
         await beside.enter_async_context(_beside(server.heartbeat.run()))

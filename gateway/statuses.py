@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from gateway.calls import Call
 from gateway.errors import GatewayError
+from gateway.request_ids import HEADER
 
 _DEADLINE_SLACK_S = 0.02  # gRPC ends a call a little before or after its deadline
 _LAST_WORD_S = 0.5
@@ -27,7 +28,8 @@ def note(call: Call, error: Exception) -> None:
     """Keep an error in its call, and in the log where it is not one of ours."""
     call.failed(error)
     if not isinstance(error, GatewayError):
-        _log.error("internal error", exc_info=error, extra={"fields": {"method": call.method}})
+        fields = {"method": call.method, "request_id": call.request_id}
+        _log.error("internal error", exc_info=error, extra={"fields": fields})
 
 
 async def abort(context: Context, call: Call, error: Exception) -> NoReturn:
@@ -69,4 +71,5 @@ def _trailing(call: Call) -> Any:
     assert call.retry_after_s is not None
     pushback_ms = max(1, round(call.retry_after_s * 1000))
     status = rpc_status.to_status(status_of(call)).trailing_metadata
-    return (*status, ("grpc-retry-pushback-ms", str(pushback_ms)))
+    pushback = ("grpc-retry-pushback-ms", str(pushback_ms))
+    return (*status, pushback, (HEADER, call.request_id))

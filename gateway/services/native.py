@@ -64,7 +64,7 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
     async def _infer(
         self, request: gateway_pb2.InferRequest, context: Context, call: Call
     ) -> gateway_pb2.InferResponse:
-        call.device_class = request.device_class
+        call.device_class, call.message_id = request.device_class, request.id
         constraints = messages.constraints_from(request)
         image = messages.input_from(request, self._limits)
         deadline_s = messages.deadline_from(request, context.time_remaining())

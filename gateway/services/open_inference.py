@@ -137,7 +137,7 @@ class OpenInference(service_pb2_grpc.GRPCInferenceServiceServicer):
             raise UnknownModel(request.model_name, request.model_version, self._name)
         fallback, metadata = self._pipeline.fallback_device_class, context.invocation_metadata()
         constraints = messages.constraints_from(request.parameters, metadata, fallback)
-        call.device_class = constraints.device_class
+        call.device_class, call.message_id = constraints.device_class, request.id
         messages.check_outputs(request)
         tensor = messages.tensor_from(request, self._limits)
         deadline_s = messages.deadline_from(request.parameters, context.time_remaining())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.gauges import add_gauges, add_store_gauges
+from gateway.gauges import add_build_info, add_gauges, add_store_gauges
 from gateway.table_check import RefusedTableError
 from gateway.tables import DeviceClassInfo
 
@@ -22,7 +22,11 @@ def registry() -> CollectorRegistry:
 def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     engine = SimpleNamespace(resident_bytes=10, whole_subnets=0, compile_failures=0)
     pipeline = SimpleNamespace(
-        pending=0, worker_failures=0, engine=engine, device_classes=lambda: [ALPHA]
+        pending=0,
+        max_pending=9,
+        worker_failures=0,
+        engine=engine,
+        device_classes=lambda: [ALPHA],
     )
     add_gauges(registry, pipeline, clock=lambda: CREATED.timestamp() + 60.0)
     pipeline.pending, engine.resident_bytes, engine.whole_subnets = 7, 20, 3
@@ -32,9 +36,16 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     assert value("compofa_worker_failures_total") == 2
     assert value("compofa_compile_failures_total") == 1
     assert value("compofa_queue_depth") == 7
+    assert value("compofa_queue_limit") == 9
     assert value("compofa_resident_bytes") == 20
     assert value("compofa_latency_table_age_seconds", alpha) == 60.0
     assert value("compofa_latency_table_version", alpha) == 3
+
+
+def test_what_runs_here_is_in_labels(registry: CollectorRegistry) -> None:
+    add_build_info(registry, "1.2", "tiny", "abc")
+    labels = {"version": "1.2", "artifact": "tiny", "artifact_hash": "abc"}
+    assert registry.get_sample_value("compofa_build_info", labels) == 1
 
 
 def test_the_store_is_read_at_the_scrape(registry: CollectorRegistry) -> None:

@@ -125,6 +125,27 @@ async def test_an_answer_passes_and_is_observed_once(service: Service) -> None:
     assert service.calls.in_flight == 0
 
 
+@pytest.mark.parametrize("device_class", ["fine", "wrong", "full"])
+async def test_a_request_has_a_name_that_its_caller_learns(
+    service: Service, device_class: str
+) -> None:
+    request = gateway_pb2.SelectSubnetRequest(device_class=device_class)
+    for given in ((), (("x-request-id", "order-17"),)):
+        rpc = service.stub.SelectSubnet(request, metadata=given)
+        await rpc.code()
+        trailing = dict(await rpc.trailing_metadata())
+        assert trailing["x-request-id"] == service.seen[-1].request_id
+    assert service.seen[0].request_id not in ("", "order-17")
+    assert service.seen[1].request_id == "order-17"
+
+
+async def test_all_of_a_stream_has_the_stream_s_name(service: Service) -> None:
+    requests = [gateway_pb2.InferRequest(device_class=name) for name in ("full", "full")]
+    stream = service.stub.InferStream(iter(requests), metadata=(("x-request-id", "s1"),))
+    assert len([response async for response in stream]) == 2
+    assert [call.request_id for call in service.seen] == ["s1", "s1"]
+
+
 async def test_our_errors_keep_their_status_and_message(service: Service) -> None:
     error = await service.error("wrong")
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT

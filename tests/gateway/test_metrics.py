@@ -23,11 +23,11 @@ def metrics(registry: CollectorRegistry) -> CallMetrics:
     return CallMetrics(registry, {"alpha": "alpha", "beta": "beta", "a": "alpha"}.get)
 
 
-def answered(rows: int = 1, batch: int = 1, *, degraded: bool = False) -> Call:
-    selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=degraded)
+def answered(rows: int = 1, batch: int = 1, *, given_up: float | None = None) -> Call:
+    selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=given_up is not None)
     call = Call("Infer", "peer", "alpha", seconds=0.02)
     logits = np.zeros((rows, 10), np.float32)
-    call.answered(Answer(logits, selection, compute_ms=8.0, queue_ms=2.0, batch=batch))
+    call.answered(Answer(logits, selection, 8.0, 2.0, batch, given_up or 0.0))
     return call
 
 
@@ -93,8 +93,22 @@ def test_what_was_not_answered_is_counted_by_why(
 
 
 def test_degraded_answers_are_counted(registry: CollectorRegistry, metrics: CallMetrics) -> None:
-    metrics.observe(answered(degraded=True))
+    metrics.observe(answered(given_up=0.0))
+    metrics.observe(answered())
     assert registry.get_sample_value("compofa_degraded_total", {"device_class": "alpha"}) == 1
+
+
+def test_what_degraded_answers_gave_up_is_spread_over_all_answers(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for given_up in (None, None, 0.01, 0.03):
+        metrics.observe(answered(given_up=given_up))
+    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
+    assert value("compofa_accuracy_given_up_count", alpha) == 4
+    assert value("compofa_accuracy_given_up_sum", alpha) == pytest.approx(0.04)
+    within = {le: value("compofa_accuracy_given_up_bucket", {**alpha, "le": le})
+              for le in ("0.0", "0.01", "0.05")}  # fmt: skip
+    assert within == {"0.0": 2, "0.01": 3, "0.05": 4}
 
 
 def test_made_up_device_classes_share_one_label(

@@ -264,6 +264,9 @@ async def test_a_filling_queue_takes_smaller_subnets_first(
     assert len(degraded) == 7, "those that waited would have taken seconds together"
     assert all(selection.latency_ms < idle.latency_ms for selection in degraded)
     assert not answers[0].selection.degraded, "the first one had the gateway for itself"
+    for answer in answers:
+        lower = idle.accuracy - answer.selection.accuracy
+        assert answer.accuracy_given_up == pytest.approx(lower)
 
 
 async def test_who_waits_gets_no_answer_after_the_deadline(
