@@ -13,10 +13,11 @@ from training.commands.options import add_data, fraction, positive
 from training.exports.formats import FORMATS, INT8_FORMATS, exporter, quantizer
 
 if TYPE_CHECKING:
+    from supernet.catalog import Int8Accuracy
     from training.exports.export import Exported
 
 _ALL = "all"
-_OF_INT8 = ("data", "calibration_images", "max_accuracy_drop")
+_OF_INT8 = ("data", "calibration_images", "max_accuracy_drop", "record")
 
 
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -45,8 +46,8 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_int8(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "INT8",
-        "Quantised after training, measured on the validation split beside the subnet itself; "
-        "both accuracies go into the artifact's catalog.",
+        "Quantised after training, and measured on the validation split beside the subnet itself. "
+        "Both accuracies go into the file, and into the catalog of an artifact of your own.",
     )
     group.add_argument("--int8", action="store_true", help=f"with {' or '.join(INT8_FORMATS)}")
     add_data(group)
@@ -55,6 +56,12 @@ def _add_int8(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-accuracy-drop", type=fraction, metavar="X", help="refuse what loses more; 0.01"
+    )
+    group.add_argument(
+        "--record",
+        action=argparse.BooleanOptionalAction,
+        help="put both accuracies into the artifact's catalog; by default, but not into the net's "
+        "that ships",
     )
 
 
@@ -115,16 +122,29 @@ def _in_int8(arguments: argparse.Namespace, arch: Architecture) -> Exported:
         calibration_images=arguments.calibration_images or CALIBRATION_IMAGES,
         max_accuracy_drop=int8_export.MAX_ACCURACY_DROP if drop is None else drop,
     )
-    try:
-        listed = int8_export.record(arguments.artifact, arch.id, measured)
-    except OSError as error:  # the file is there all the same
-        warn(f"{error.filename}: {error.strerror}; the catalog has no INT8 accuracy of {arch.id}")
-    else:
-        if not listed:
-            warn(
-                f"subnet {arch.id}: not in the catalog, which therefore has no INT8 accuracy of it"
-            )
+    _record(arguments, arch.id, measured)
     return done
+
+
+def _record(arguments: argparse.Namespace, subnet: str, measured: Int8Accuracy) -> None:
+    """Both accuracies into the catalog, where that is wanted. The file is there whatever becomes
+    of them."""
+    from supernet import shipped
+    from training.exports import int8_export
+
+    wanted = arguments.record
+    if wanted is None and shipped.holds(arguments.artifact):
+        warn("the net that ships is left as it is: both accuracies are in the file; with --record "
+             "in its catalog too")  # fmt: skip
+    elif wanted is not False:
+        try:
+            listed = int8_export.record(arguments.artifact, subnet, measured)
+        except OSError as error:
+            warn(f"{error.filename}: {error.strerror}; the catalog has no INT8 accuracy of {subnet}")
+        else:
+            if not listed:
+                warn(f"subnet {subnet}: not in the catalog, which therefore has no INT8 accuracy "
+                     "of it")  # fmt: skip
 
 
 def _as_line(done: Exported) -> str:

@@ -5,6 +5,10 @@ INT8 cannot give the same logits, so what is checked is the accuracy that it cos
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +70,23 @@ def export_int8(
 def record(folder: Path, subnet: str, measured: Int8Accuracy) -> bool:
     """Put the figures beside the float ones of the catalog of the artifact in `folder`; False
     where it does not list the subnet. `OSError` where it cannot be written."""
-    catalog = read_manifest(folder).catalog
-    if subnet not in catalog:
-        return False
-    save_catalog(folder, catalog.replaced(catalog[subnet].with_int8(measured)))
-    return True
+    with _alone(folder):
+        catalog = read_manifest(folder).catalog
+        if subnet not in catalog:
+            return False
+        save_catalog(folder, catalog.replaced(catalog[subnet].with_int8(measured)))
+        return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One export at a time, or one of two that end together would undo what the other has put."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def _measured(
