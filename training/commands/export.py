@@ -13,7 +13,6 @@ from training.commands.options import add_data, fraction, positive
 from training.exports.formats import FORMATS, INT8_FORMATS, exporter, quantizer
 
 if TYPE_CHECKING:
-    from supernet.catalog import Int8Accuracy
     from training.exports.export import Exported
 
 _ALL = "all"
@@ -122,29 +121,10 @@ def _in_int8(arguments: argparse.Namespace, arch: Architecture) -> Exported:
         calibration_images=arguments.calibration_images or CALIBRATION_IMAGES,
         max_accuracy_drop=int8_export.MAX_ACCURACY_DROP if drop is None else drop,
     )
-    _record(arguments, arch.id, measured)
+    told = int8_export.keep(arguments.artifact, arch.id, measured, wanted=arguments.record)
+    if told is not None:  # the file is there all the same
+        warn(told)
     return done
-
-
-def _record(arguments: argparse.Namespace, subnet: str, measured: Int8Accuracy) -> None:
-    """Both accuracies into the catalog, where that is wanted. The file is there whatever becomes
-    of them."""
-    from supernet import shipped
-    from training.exports import int8_export
-
-    wanted = arguments.record
-    if wanted is None and shipped.holds(arguments.artifact):
-        warn("the net that ships is left as it is: both accuracies are in the file; with --record "
-             "in its catalog too")  # fmt: skip
-    elif wanted is not False:
-        try:
-            listed = int8_export.record(arguments.artifact, subnet, measured)
-        except OSError as error:
-            warn(f"{error.filename}: {error.strerror}; the catalog has no INT8 accuracy of {subnet}")
-        else:
-            if not listed:
-                warn(f"subnet {subnet}: not in the catalog, which therefore has no INT8 accuracy "
-                     "of it")  # fmt: skip
 
 
 def _as_line(done: Exported) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from supernet import shipped
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact, save_catalog
 from supernet.catalog import Int8Accuracy
@@ -65,6 +66,25 @@ def export_int8(
     details = {**chosen.DETAILS, **_details(measured), "calibration_images": len(ranges)}
     done = Exported(out, format_name, arch.id, size, difference, source, details)
     return done, measured.int8
+
+
+def keep(
+    folder: Path, subnet: str, measured: Int8Accuracy, *, wanted: bool | None = None
+) -> str | None:
+    """`record` where that is `wanted`; where nothing is said, but for the net that ships, whose
+    files are the package's. Why the catalog has no figures now, where somebody may wonder."""
+    if wanted is False:
+        return None
+    if wanted is None and shipped.holds(folder):
+        return (
+            "the net that ships is left as it is: both accuracies are in the file alone; with "
+            "--record they are in its catalog too"
+        )
+    missing = f"the catalog has no INT8 accuracy of {subnet}"
+    try:
+        return None if record(folder, subnet, measured) else f"{missing}: it does not list it"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}; {missing}"
 
 
 def record(folder: Path, subnet: str, measured: Int8Accuracy) -> bool:
