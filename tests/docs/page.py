@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_GRACE_S = 10.0
 _END = "@@ end of block {} @@"
 
 
@@ -79,7 +81,14 @@ def pattern(shown: str) -> re.Pattern[str]:
 
 
 def _end_group(shell: subprocess.Popen[bytes]) -> None:
-    """End the shell and all it has started: it has a session of its own."""
+    """End the shell and all it has started: it has a session of its own. A gateway is asked
+    first, so that it ends what it builds in yet another one."""
     with suppress(ProcessLookupError):  # they have all ended
+        os.killpg(shell.pid, signal.SIGTERM)
+        shell.wait()
+        until = time.monotonic() + _GRACE_S
+        while time.monotonic() < until:
+            os.killpg(shell.pid, 0)
+            time.sleep(0.05)
         os.killpg(shell.pid, signal.SIGKILL)
     shell.wait()

@@ -53,9 +53,7 @@ def images() -> Tensor:
 def public(state: State, images: Tensor) -> Tensor:
     """The public net's logits [3, 10], in double precision."""
     exact = {key: tensor.double() for key, tensor in state.items()}
-    return forward(
-        exact, "conv", images.double(), ARCH.depths, ARCH.kernels, ARCH.expand_ratios
-    )
+    return forward(exact, "conv", images.double(), ARCH.depths, ARCH.kernels, ARCH.expand_ratios)
 
 
 @pytest.fixture(scope="module")
