@@ -26,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from gateway.exports.key import SUFFIXES
 from supernet import artifact, shipped
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact
@@ -91,11 +92,11 @@ def exported(
     images = images_for(loaded, given, left_out) if in_int8 else None
     for size, arch in some_subnets(loaded).items():
         for name in formats:
-            out = folder / f"{arch.id}-{name}{FORMATS[name].suffix}"
+            out = folder / f"{arch.id}-{name}{SUFFIXES[name]}"
             yield opened(size, loaded, arch, export(loaded, arch, name, out))
         for name in in_int8 if images else ():
             assert images is not None
-            out = folder / f"{arch.id}-{name}-int8{FORMATS[name].suffix}"
+            out = folder / f"{arch.id}-{name}-int8{SUFFIXES[name]}"
             most = given.max_accuracy_drop
             done, _ = export_int8(loaded, arch, name, out, images, max_accuracy_drop=most)
             yield opened(size, loaded, arch, done)
