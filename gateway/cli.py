@@ -148,6 +148,7 @@ def _add_exports(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--export-cache", type=Path, metavar="DIR", help="by default in your own")
     group.add_argument("--max-export-cache-mib", type=int, metavar="N", help="1024")
     group.add_argument("--max-export-builds", type=int, metavar="N", help="at once, 1")
+    group.add_argument("--max-export-build-s", type=float, metavar="S", help="for one, 600")
     group.add_argument("--max-fetches", type=int, metavar="N", help="at once, 64")
 
 
@@ -160,6 +161,7 @@ def _exports_of(arguments: argparse.Namespace) -> dict[str, object] | None:
         "export_cache": ("cache", arguments.export_cache),
         "max_export_cache_mib": ("max_cache_bytes", None if mib is None else mib * MIB),
         "max_export_builds": ("max_builds", arguments.max_export_builds),
+        "max_export_build_s": ("max_build_s", arguments.max_export_build_s),
         "max_fetches": ("max_streams", arguments.max_fetches),
     }
     given = {name: value for name, value in options.items() if value[1] is not None}

@@ -76,6 +76,9 @@ def test_serve_with_options_that_make_no_sense(cli: Cli, artifact_folder: Path) 
     assert "exports.max_cache_bytes: " in failed(
         cli("serve", artifact_folder, "--max-export-cache-mib", "0")
     )
+    assert "exports.max_build_s: " in failed(
+        cli("serve", artifact_folder, "--max-export-build-s", "0")
+    )
     off = failed(cli("serve", artifact_folder, "--no-fetch", "--max-fetches", "3"))
     assert off == "compofa: --max-fetches: has no meaning with --no-fetch\n"
     alone = failed(cli("serve", artifact_folder, "--learn-max-step", "2"))

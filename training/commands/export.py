@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.exports.export import Exported
 
 _ALL = "all"
-_OF_INT8 = ("data", "calibration_images", "max_accuracy_drop")
+_OF_INT8 = ("data", "calibration_images", "max_accuracy_drop", "record")
 
 
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -45,8 +45,8 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_int8(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "INT8",
-        "Quantised after training, measured on the validation split beside the subnet itself; "
-        "both accuracies go into the artifact's catalog.",
+        "Quantised after training, and measured on the validation split beside the subnet itself. "
+        "Both accuracies go into the file, and into the catalog of an artifact of your own.",
     )
     group.add_argument("--int8", action="store_true", help=f"with {' or '.join(INT8_FORMATS)}")
     add_data(group)
@@ -55,6 +55,12 @@ def _add_int8(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-accuracy-drop", type=fraction, metavar="X", help="refuse what loses more; 0.01"
+    )
+    group.add_argument(
+        "--record",
+        action=argparse.BooleanOptionalAction,
+        help="put both accuracies into the artifact's catalog; by default, but not into the net's "
+        "that ships",
     )
 
 
@@ -115,15 +121,9 @@ def _in_int8(arguments: argparse.Namespace, arch: Architecture) -> Exported:
         calibration_images=arguments.calibration_images or CALIBRATION_IMAGES,
         max_accuracy_drop=int8_export.MAX_ACCURACY_DROP if drop is None else drop,
     )
-    try:
-        listed = int8_export.record(arguments.artifact, arch.id, measured)
-    except OSError as error:  # the file is there all the same
-        warn(f"{error.filename}: {error.strerror}; the catalog has no INT8 accuracy of {arch.id}")
-    else:
-        if not listed:
-            warn(
-                f"subnet {arch.id}: not in the catalog, which therefore has no INT8 accuracy of it"
-            )
+    told = int8_export.keep(arguments.artifact, arch.id, measured, wanted=arguments.record)
+    if told is not None:  # the file is there all the same
+        warn(told)
     return done
 
 

@@ -5,12 +5,17 @@ INT8 cannot give the same logits, so what is checked is the accuracy that it cos
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from supernet import shipped
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact, save_catalog
 from supernet.catalog import Int8Accuracy
@@ -63,14 +68,45 @@ def export_int8(
     return done, measured.int8
 
 
+def keep(
+    folder: Path, subnet: str, measured: Int8Accuracy, *, wanted: bool | None = None
+) -> str | None:
+    """`record` where that is `wanted`; where nothing is said, but for the net that ships, whose
+    files are the package's. Why the catalog has no figures now, where somebody may wonder."""
+    if wanted is False:
+        return None
+    if wanted is None and shipped.holds(folder):
+        return (
+            "the net that ships is left as it is: both accuracies are in the file alone; with "
+            "--record they are in its catalog too"
+        )
+    missing = f"the catalog has no INT8 accuracy of {subnet}"
+    try:
+        return None if record(folder, subnet, measured) else f"{missing}: it does not list it"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}; {missing}"
+
+
 def record(folder: Path, subnet: str, measured: Int8Accuracy) -> bool:
     """Put the figures beside the float ones of the catalog of the artifact in `folder`; False
     where it does not list the subnet. `OSError` where it cannot be written."""
-    catalog = read_manifest(folder).catalog
-    if subnet not in catalog:
-        return False
-    save_catalog(folder, catalog.replaced(catalog[subnet].with_int8(measured)))
-    return True
+    with _alone(folder):
+        catalog = read_manifest(folder).catalog
+        if subnet not in catalog:
+            return False
+        save_catalog(folder, catalog.replaced(catalog[subnet].with_int8(measured)))
+        return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One export at a time, or one of two that end together would undo what the other has put."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def _measured(

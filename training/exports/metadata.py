@@ -10,7 +10,8 @@ from training.exports.formats import Metadata
 
 
 def describe(manifest: Manifest, arch: Architecture, int8: Int8Accuracy | None = None) -> Metadata:
-    """Of one subnet. Where it was made INT8 its accuracy is the one measured so."""
+    """Of one subnet. Where it was made INT8 its accuracy is the one measured so, and is told
+    beside the float one on the same images."""
     metadata = describe_net(manifest)
     size = "resolution" if isinstance(manifest.preprocessing, Preprocessing) else "tokens"
     metadata["preprocessing"][size] = arch.resolution
@@ -19,6 +20,7 @@ def describe(manifest: Manifest, arch: Architecture, int8: Int8Accuracy | None =
     if int8 is not None:
         metadata["expected_accuracy"] = int8.accuracy
         metadata["float_accuracy"] = int8.float_accuracy
+        metadata["accuracies_of"] = f"{int8.images} images, {int8.split}"
     elif arch.id in manifest.catalog:
         metadata["expected_accuracy"] = manifest.catalog[arch.id].accuracy
     return metadata

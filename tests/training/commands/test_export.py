@@ -21,6 +21,7 @@ from training import cli
         ({"--subnet": "all", "--format": "torchserve"}, 1, "use 'compofa export'"),
         ({"--data": "file"}, 1, "--data: only with --int8"),
         ({"--max-accuracy-drop": "0.1"}, 1, "--max-accuracy-drop: only with --int8"),
+        ({"--record": ""}, 1, "--record: only with --int8"),
         ({"--int8": ""}, 1, "INT8: expected one of the formats onnx, openvino, got torch"),
         ({"--int8": "", "--format": "onnx"}, 1, "--data: INT8 needs images to calibrate by"),
         ({"--int8": "", "--format": "onnx", "--data": "x"}, 1, "data set x: there is no such"),

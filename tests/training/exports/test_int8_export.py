@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from supernet import artifact, shipped
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact
 from supernet.catalog import Int8Accuracy
+from supernet.manifest import read_manifest
+from tests.full_disk import files_at_most
 from training.exports.comparison import read_shipped
-from training.exports.int8_export import export_int8, record
+from training.exports.int8_export import export_int8, keep, record
 from training.exports.int8_images import Int8Images
 from training.exports.onnx_program import OPSET
 from training.exports.openvino_program import METADATA
@@ -61,6 +64,7 @@ def test_the_accuracy_told_is_that_of_the_file(
     assert done.details["accuracy"] == int8.accuracy
     assert float(metadata(out)["expected_accuracy"]) == int8.accuracy
     assert metadata(out)["precision"] == "int8"
+    assert metadata(out)["accuracies_of"] == "200 images, sample"
     assert done.size_bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
 
 
@@ -114,6 +118,49 @@ def test_the_catalog_keeps_the_figures_beside_the_float_one(tmp_path: Path) -> N
     assert after.model_copy(update={"catalog": restored}) == before
     assert after.artifact_hash == before.artifact_hash
     assert not record(folder, "d2-2-2-2-2@12", measured["onnx"])
+
+
+def test_the_net_that_ships_is_left_as_it_is_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package's files are not its user's to change, nor a checkout's a command's."""
+    package, own = tmp_path / "package" / "net", tmp_path / "own"
+    for folder in (package, own):
+        shutil.copytree(shipped.artifact_folder(), folder)
+    monkeypatch.setattr(shipped, "_HERE", package.parent)
+    (tmp_path / "link").symlink_to(package)
+    measured = Int8Accuracy(format="onnx", accuracy=0.8, float_accuracy=0.9, images=200)
+
+    def kept(folder: Path) -> object:
+        return read_manifest(folder).catalog[SMALLEST.id].int8
+
+    for folder in (package, tmp_path / "link"):
+        told = keep(folder, SMALLEST.id, measured)
+        assert told is not None
+        assert "left as it is: both accuracies are in the file alone" in told
+    assert keep(own, SMALLEST.id, measured, wanted=False) is None
+    assert kept(package) is kept(own) is None
+    assert keep(package, SMALLEST.id, measured, wanted=True) is None
+    assert keep(own, SMALLEST.id, measured) is None
+    assert kept(package) == kept(own) == (measured,)
+    told = keep(own, "d2-2-2-2-2@12", measured)
+    assert told == "the catalog has no INT8 accuracy of d2-2-2-2-2@12: it does not list it"
+    with files_at_most(1000):
+        told = keep(own, SMALLEST.id, measured)
+    missing = "the catalog has no INT8 accuracy of d2-2-2-2-2@20"
+    assert told == f"{own / 'artifact.json'}: File too large; {missing}"
+
+
+def test_exports_that_end_together_keep_what_each_has_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    shutil.copytree(shipped.artifact_folder(), folder)
+    before = read_manifest(folder).catalog
+    subnets = list(before.subnets())[:6]
+    measured = Int8Accuracy(format="onnx", accuracy=0.8, float_accuracy=0.9, images=200)
+    with ThreadPoolExecutor(len(subnets)) as threads:
+        assert all(threads.map(lambda subnet: record(folder, subnet, measured), subnets))
+    after = read_manifest(folder).catalog
+    assert [entry.subnet for entry in after.entries if entry.int8] == subnets
 
 
 def test_onnx_runtime_runs_convolutions_in_int8(
