@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway import cli_credentials
 from gateway.cli import console, constraints_of, shipped_artifact
 from gateway.client import Client, Inferred
 from gateway.config import ServerConfig
@@ -31,7 +32,7 @@ def infer(arguments: argparse.Namespace) -> int:
 def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list[Inferred]:
     if arguments.artifact or arguments.store:
         raise ValueError("--target: the gateway has its own --artifact and --store")
-    with Client(arguments.target) as client:
+    with Client(arguments.target, credentials=cli_credentials.credentials_of(arguments)) as client:
         return _each(arguments.images, lambda image: client.infer(image, constraints))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from gateway.calls import Call
+from supernet.masking import masked
 
 _LONGEST_VALUE = 200
 _LONGEST_TRACEBACK = 8000
@@ -26,7 +27,8 @@ class JsonFormatter(logging.Formatter):
         fields: dict[str, object] = getattr(record, "fields", {})
         line.update((name, _bounded(value)) for name, value in fields.items())
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)[-_LONGEST_TRACEBACK:]
+            traceback = masked(self.formatException(record.exc_info))
+            line["traceback"] = traceback[-_LONGEST_TRACEBACK:]
         return json.dumps(line)
 
 
@@ -59,6 +61,8 @@ def log_call(call: Call) -> None:
         "ms": round(call.seconds * 1000, 3),
         "peer": call.peer,
     }
+    if call.identity:
+        fields["identity"] = call.identity
     if call.export_format:
         fields |= {"format": call.export_format, "bytes": call.sent_bytes}
     if call.error:
@@ -67,6 +71,7 @@ def log_call(call: Call) -> None:
 
 
 def _bounded(value: object) -> object:
-    if isinstance(value, str) and len(value) > _LONGEST_VALUE:
-        return value[: _LONGEST_VALUE - 1] + "…"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = masked(value)  # before it is cut: half a password is none to the eye that looks for it
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
