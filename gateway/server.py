@@ -12,7 +12,6 @@ import json
 import math
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -35,11 +34,13 @@ from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
+from gateway.ports import check_free, in_address
 from gateway.security.guard import Guard
 from gateway.security.health_port import HealthPort
 from gateway.security.limits import connection_options
 from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
+from gateway.services.rights import OPEN_METHODS, RIGHTS
 from gateway.services.tally import Tally
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
@@ -51,22 +52,11 @@ from supernet.manifest import Manifest
 if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
     from gateway.handing_out import HandingOut
     from gateway.learning import Learning
-    from gateway.security.identities import Right
     from gateway.services.report_stream import ReportStreams
 
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
 _SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
-_OPEN_METHODS = {  # health, and those that ask no more than whether the gateway lives
-    *(f"/{health.SERVICE_NAME}/{name}" for name in ("Check", "Watch", "List")),
-    *(f"/{open_inference.SERVICE}/{name}" for name in open_inference.PROBES),
-    *(f"/{torchserve.SERVICE}/{name}" for name in torchserve.PROBES),
-}
-_RIGHTS: dict[str, Right | None] = {  # what a method takes, other than `infer`
-    f"/{native.SERVICE}/FetchSubnet": "fetch",
-    f"/{native.SERVICE}/ReportLatency": "report",
-    f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": None,
-}
 _NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
 
@@ -211,7 +201,7 @@ class Server:
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
-        interceptors = [self._calls, *guard.interceptors(_OPEN_METHODS, _RIGHTS)]
+        interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
         self._health_port = HealthPort(self._health)
@@ -243,8 +233,8 @@ class Server:
             (config.host, health_port),
         ):
             if port is not None:
-                _check_free(host, port)
-        host = f"[{config.host}]" if ":" in config.host else config.host
+                check_free(host, port)
+        host = in_address(config.host)
         self.port = self._guard.add_port(self._grpc, f"{host}:{config.port}")
         app = application(self._registry, self._is_ready)
         self._http = HttpServer(metrics_host, config.metrics_port, app)
@@ -303,17 +293,6 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         *connection_options(config.security),
     ]
-
-
-def _check_free(host: str, port: int) -> None:
-    """Ask for the port in a way that says clearly what is wrong."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
 
 
 def _announce(port_file: Path | None, server: Server) -> None:
