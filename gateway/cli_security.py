@@ -37,9 +37,10 @@ def security_of(arguments: argparse.Namespace) -> SecurityConfig:
 
 
 def quieten() -> None:
-    """gRPC's core says of every handshake that fails, in lines of its own, what any stranger can
-    make fail; it reads this when it is imported."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    """gRPC's core has log lines of its own, which are no JSON, for handshakes and headers that any
+    stranger can make go wrong. It reads this when it is imported; whoever runs the gateway may
+    have set it."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _metavar(name: str) -> str:
