@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway import cli
-from gateway.security.identities import read_identities
+from gateway.security.identities import Identity, read_identities
 
 
 def test_what_is_printed_lets_its_owner_in(
@@ -18,7 +18,7 @@ def test_what_is_printed_lets_its_owner_in(
     made = json.loads(capsys.readouterr().out)
     (tmp_path / "tokens").write_text(made["line"] + "\n")
     identity = read_identities(tmp_path / "tokens").by_token(made["token"])
-    assert (identity.name, identity.rights) == ("edge-7", {"infer", "report"})
+    assert identity == Identity("edge-7", frozenset({"infer", "report"}))
     assert made["token"] not in made["line"]
     assert made["line"].endswith(" infer,report")
 

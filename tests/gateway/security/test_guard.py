@@ -43,8 +43,8 @@ def bearer(token: str) -> list[tuple[str, str]]:
 def trusting(authority: Authority, own: Pair | None = None) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         authority.ca.read_bytes(),
-        own and own.key.read_bytes(),
-        own and own.cert.read_bytes(),
+        None if own is None else own.key.read_bytes(),
+        None if own is None else own.cert.read_bytes(),
     )
 
 
@@ -164,9 +164,10 @@ async def test_health_is_for_everybody_and_reflection_for_who_is_known(
     guarded: Any, tokens: Tokens
 ) -> None:
     async with guarded(tokens=tokens.file) as server, server.channel() as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        probe: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await probe.Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
         refused = stub.ServerReflectionInfo(iter(asked), timeout=10)
         assert await code_of(refused) == Code.UNAUTHENTICATED
