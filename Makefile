@@ -105,10 +105,12 @@ build/audit/.made: .ci/audit-tools.txt constraints.txt | $(BIN)/python
 	build/audit/bin/python -m pip install --quiet --no-input -c constraints.txt -r $<
 	@touch $@
 
-build/release/.made: pyproject.toml constraints.txt
-	$(PYTHON) -m venv build/release
-	build/release/bin/python -m pip install --quiet --no-input -c constraints.txt '.[$(EXTRAS)]'
-	build/release/bin/python -m pip uninstall --quiet --yes pip setuptools
+# Without pip, which is no part of a release: another one's installs into it.
+build/release/.made: pyproject.toml constraints.txt build/audit/.made
+	$(PYTHON) -m venv --without-pip build/release
+	build/audit/bin/python -m pip --python build/release/bin/python install --quiet --no-input \
+	  -c constraints.txt '.[$(EXTRAS)]'
+	rm -rf build/lib build/bdist.* # else a later wheel would hold what has been deleted since
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import empty_pb2
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 ALPHA = Constraints("alpha")
 MOST_CONNECTIONS = 30
+MOST_REPORTS = 200
 
 
 @dataclass
@@ -79,6 +81,7 @@ def secured(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     file.write_text("\n".join(line_of(name, tokens[name], rights[name]) for name in rights))
     options = ["--tls-cert", own.cert, "--tls-key", own.key, "--tokens", file, "--learn-latency"]
     options += ["--health-port", 0, "--max-connections", MOST_CONNECTIONS]
+    options += ["--learn-max-stream-reports", MOST_REPORTS]
     with running(artifact_folder, folder, *map(str, options)) as gateway:
         yield Secured(gateway, authority, tokens)
 
@@ -151,10 +154,7 @@ def test_a_stranger_gets_nothing_by_any_protocol_but_whether_it_lives(secured: S
         ):
             assert code_of(ask) == denied
         assert open_inference.ServerLive(service_pb2.ServerLiveRequest()).live
-        assert (
-            "Healthy"
-            in torchserve.Ping(inference_pb2.google_dot_protobuf_dot_empty__pb2.Empty()).health
-        )
+        assert "Healthy" in torchserve.Ping(empty_pb2.Empty()).health
         health: Any = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == 1
 
@@ -202,6 +202,19 @@ def test_floods_of_headers_and_messages_are_turned_away_and_the_gateway_serves_o
     with Client(secured.target, ALPHA, credentials=secured.credentials("infers")) as client:
         with pytest.raises(CallError, match="INVALID_ARGUMENT"):
             client.infer(bytes(20_000_000))
+        assert client.infer(png()).label
+
+
+def test_streams_without_end_and_messages_without_measure_are_ended(secured: Secured) -> None:
+    with Client(secured.target, ALPHA, credentials=secured.credentials("all")) as client:
+        endless = (("d2-2@12", 1.0) for _ in range(10_000_000))
+        reported = client.report_latency("alpha", endless)
+        assert reported.taken + sum(reported.refused.values()) == MOST_REPORTS
+        with pytest.raises(CallError, match="INVALID_ARGUMENT: request: expected at most 4096"):
+            client.report_latency("alpha", [("x" * 5000, 1.0)])
+        larger = (bytes(20_000_000) for _ in range(1000))
+        with pytest.raises(CallError, match="INVALID_ARGUMENT: request: expected at most"):
+            list(client.infer_stream(larger))
         assert client.infer(png()).label
 
 
