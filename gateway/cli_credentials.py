@@ -38,6 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(option, type=Path, metavar="FILE", help=f"{what}; or {variable}")
 
 
+def check_target(arguments: argparse.Namespace) -> None:
+    """Raises `UsageError` for credentials that nobody would be shown."""
+    for name in ("tls", "tls_ca", "tls_cert", "tls_key", "token_file"):
+        if getattr(arguments, name) and arguments.target is None:
+            raise UsageError(f"--{name.replace('_', '-')}: has no meaning without --target")
+
+
 def credentials_of(arguments: argparse.Namespace) -> Credentials:
     """What options and environment give; options come first. Raises `UsageError`, `OSError`."""
     from gateway.credentials import Credentials

@@ -42,6 +42,7 @@ def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """Put the file in place, then say what it is."""
+    cli_credentials.check_target(arguments)
     constraints = cli.constraints_of(arguments)
     by = _here if arguments.target is None else _by_gateway
     fetched = by(arguments, constraints)

@@ -19,6 +19,7 @@ Classify = Callable[[bytes], Inferred]
 
 def infer(arguments: argparse.Namespace) -> int:
     """Classify every image given, then print all the answers."""
+    cli_credentials.check_target(arguments)
     constraints = constraints_of(arguments)
     by = _here if arguments.target is None else _by_gateway
     answers = by(arguments, constraints)

@@ -31,13 +31,13 @@ if TYPE_CHECKING:  # generic in the stubs only
 
 
 class Access(grpc.aio.ServerInterceptor):
-    """Lets in who is known by `identities`, asked anew for each call: by a token or, where
-    `certificates` says that TLS asks for them, by a certificate. None of them where nobody has to
-    be known.
+    """Lets in who is known by `identities`, which is asked anew for each call: by a token or, where
+    `certificates` says that TLS asks for them, by a certificate. `identities` is None where nobody
+    has to be known.
 
-    `open_methods` (full names) are for everybody. `rights` says what a method takes; any other
-    takes `infer`, those of `open_services` nothing but to be known. `rates` bounds each caller,
-    and those who are not known by their address.
+    `open_methods` (full names) are for everybody. `rights` says what a method takes, None being
+    no more than to be known; one that is not in it takes `infer`. `rates` bounds each caller: by
+    name, or by address where nobody has to be known.
     """
 
     def __init__(

@@ -56,3 +56,12 @@ def test_no_option_takes_a_token_and_help_shows_none(
     assert "s3cret" not in said
     assert "--token " not in said
     assert "--tls-c" in said
+
+
+@pytest.mark.parametrize("command", ["infer image.png", "fetch --out net.onnx"])
+def test_credentials_without_a_gateway_to_show_them_to_are_a_mistake(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [*command.split(), "--device-class", "alpha", "--token-file", "token"]
+    assert cli.main(argv) == 2
+    assert capsys.readouterr().err == "compofa: --token-file: has no meaning without --target\n"

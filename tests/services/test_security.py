@@ -345,7 +345,13 @@ def _is_served_by(target: str, authority: Authority) -> bool:
 
 
 def test_connections_are_renewed_and_no_request_fails(start: Start) -> None:
-    gateway = start("--max-connection-age-s", "1", "--max-connection-age-grace-s", "5")
+    """Beside it, metrics are where they are told to be and nowhere else."""
+    options = ["--max-connection-age-s", "1", "--max-connection-age-grace-s", "5"]
+    gateway = start(*options, "--metrics-host", "127.0.0.2")
+    with socket.create_connection(("127.0.0.2", gateway.metrics_port), timeout=5):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", gateway.metrics_port), timeout=5)
     with Client(gateway.target, ALPHA) as client:
         until = time.monotonic() + 5
         while time.monotonic() < until:
