@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals audit sbom clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,17 @@ recipe-fashion-mnist rivals: export MALLOC_MMAP_MAX_ := 0
 recipe-fashion-mnist rivals: export MALLOC_TRIM_THRESHOLD_ := 100000000000
 recipe-fashion-mnist rivals: export MALLOC_TOP_PAD_ := 500000000
 
+audit: build/audit/.made ## Look every pinned version up among known vulnerabilities (network)
+	$(BIN)/python .ci/audit.py build/audit/bin/pip-audit
+
+# What `pip install 'compofa[EXTRAS]'` brings, in an environment of its own: the tools that the
+# project is made with are no part of it.
+EXTRAS ?= openvino
+
+sbom: build/audit/.made build/release/.made ## List what a release consists of: build/sbom.json
+	build/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o build/sbom.json build/release/bin/python
+
 clean: ## Remove .venv and what tools have left, but not runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -92,6 +103,19 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,plot]'
 	@touch $@ $(VENV)/.runtime
+
+build/audit/.made: .ci/audit-tools.txt constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --no-input -c constraints.txt -r $<
+	@touch $@
+
+# Without pip, which is no part of a release: another one's installs into it.
+build/release/.made: pyproject.toml constraints.txt build/audit/.made
+	$(PYTHON) -m venv --without-pip build/release
+	build/audit/bin/python -m pip --python build/release/bin/python install --quiet --no-input \
+	  -c constraints.txt '.[$(EXTRAS)]'
+	rm -rf build/lib build/bdist.* # else a later wheel would hold what has been deleted since
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) -e '.[dev,plot,bench]'

@@ -31,13 +31,22 @@ from gateway.client_values import (
     reported,
     select_request,
 )
+from gateway.credentials import Credentials
 from gateway.download import DEFAULT_FETCH_DEADLINE_S, Download
 from gateway.exports.key import DEFAULT_FORMAT
 from gateway.fetched import Fetched
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
-__all__ = ["AsyncClient", "CallError", "Constraints", "Fetched", "Inferred", "Reported"]
+__all__ = [
+    "AsyncClient",
+    "CallError",
+    "Constraints",
+    "Credentials",
+    "Fetched",
+    "Inferred",
+    "Reported",
+]
 
 
 class AsyncClient:
@@ -49,9 +58,16 @@ class AsyncClient:
         target: str,
         constraints: Constraints | None = None,
         deadline_s: float = DEFAULT_DEADLINE_S,
+        credentials: Credentials | None = None,
     ) -> None:
         self.target, self._constraints, self._deadline_s = target, constraints, deadline_s
-        self._channel = grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+        shown = credentials or Credentials()
+        self._metadata, of_channel = shown.of_call(target), shown.of_channel()
+        self._channel = (
+            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            if of_channel is None
+            else grpc.aio.secure_channel(target, of_channel, CHANNEL_OPTIONS)
+        )
         self._stub = gateway_pb2_grpc.SubnetGatewayStub(self._channel)
 
     async def infer(
@@ -61,7 +77,9 @@ class AsyncClient:
         `InvalidRequest` for what cannot be asked."""
         request = infer_request(given, constraints or self._constraints)
         try:
-            response = await self._stub.Infer(request, timeout=deadline_s or self._deadline_s)
+            response = await self._stub.Infer(
+                request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return inferred(self.target, response)
@@ -84,7 +102,7 @@ class AsyncClient:
                 for each in given:
                     yield infer_request(each, asked, self._deadline_s)
 
-        stream = self._stub.InferStream(requests())
+        stream = self._stub.InferStream(requests(), metadata=self._metadata)
         try:
             async for response in stream:
                 try:
@@ -102,7 +120,9 @@ class AsyncClient:
         """What an idle gateway would answer with. Raises `CallError`."""
         request = select_request(constraints or self._constraints, max_resolution)
         try:
-            return await self._stub.SelectSubnet(request, timeout=self._deadline_s)
+            return await self._stub.SelectSubnet(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
 
@@ -110,7 +130,9 @@ class AsyncClient:
         """The device classes the gateway knows. Raises `CallError`."""
         request = gateway_pb2.ListDeviceClassesRequest()
         try:
-            response = await self._stub.ListDeviceClasses(request, timeout=self._deadline_s)
+            response = await self._stub.ListDeviceClasses(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return list(response.device_classes)
@@ -121,7 +143,9 @@ class AsyncClient:
         """As `gateway.client.Client.report_latency`."""
         requests = report_requests(device_class, measured, client)
         try:
-            response = await self._stub.ReportLatency(requests, timeout=self._deadline_s)
+            response = await self._stub.ReportLatency(
+                requests, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return reported(response)
@@ -147,7 +171,7 @@ class AsyncClient:
 
     async def _receive(self, download: Download, until: float) -> None:
         left_s = max(0.0, until - time.monotonic())
-        stream = self._stub.FetchSubnet(download.request(), timeout=left_s)
+        stream = self._stub.FetchSubnet(download.request(), timeout=left_s, metadata=self._metadata)
         try:
             async for response in stream:
                 if not await asyncio.to_thread(download.take, response):

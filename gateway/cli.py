@@ -34,7 +34,7 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
-    from gateway import cli_fetch, cli_search, cli_tables
+    from gateway import cli_fetch, cli_search, cli_tables, cli_token
 
     parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
@@ -45,6 +45,7 @@ def build_parser(prog: str) -> Parser:
     _add_serve(commands)
     _add_infer(commands)
     cli_fetch.add_command(commands)
+    cli_token.add_commands(commands)
     _add_demo(commands)
     return parser
 
@@ -113,10 +114,13 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _add_serve(commands: Commands) -> None:
+    from gateway import cli_security
+
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
     parser.add_argument("--host", help="127.0.0.1 unless told otherwise")
     parser.add_argument("--port", type=int, help="gRPC, 50051; 0 takes a free one")
+    parser.add_argument("--metrics-host", metavar="HOST", help="HTTP; as --host by default")
     parser.add_argument("--metrics-port", type=int, help="HTTP, 9090; 0 takes a free one")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="written once ready")
     add_store(parser)
@@ -139,6 +143,7 @@ def _add_serve(commands: Commands) -> None:
     )
     _add_exports(parser)
     _add_learning(parser)
+    cli_security.add_options(parser)
     parser.set_defaults(run=serve)
 
 
@@ -201,7 +206,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
     from pydantic import ValidationError
 
-    from gateway import server
+    from gateway import cli_security
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
@@ -213,6 +218,10 @@ def serve(arguments: argparse.Namespace) -> int:
     if arguments.max_resident_mib is not None:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
     given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
+    given["security"] = cli_security.security_of(arguments)
+    cli_security.quieten()
+    from gateway import server
+
     try:
         config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
     except ValidationError as error:
@@ -221,12 +230,15 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _add_infer(commands: Commands) -> None:
+    from gateway import cli_credentials
+
     parser = commands.add_parser("infer", help="classify images, here or by a gateway")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     add_constraints(parser)
     parser.add_argument("--artifact", type=Path, metavar="DIR", help="the shipped one by default")
     parser.add_argument("--target", metavar="HOST:PORT", help="ask this gateway instead")
     add_store(parser)
+    cli_credentials.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.set_defaults(run=_infer)
 

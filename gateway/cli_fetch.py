@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import cli
+from gateway import cli, cli_credentials
 from gateway.exports.key import DEFAULT_FORMAT, SUFFIXES, ExportKey
 from supernet.commandline import Parser
 from supernet.version import version
@@ -35,12 +35,14 @@ def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--artifact", type=Path, metavar="DIR", help="the shipped one by default")
     parser.add_argument("--target", metavar="HOST:PORT", help="ask this gateway instead")
     cli.add_store(parser)
+    cli_credentials.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=fetch)
 
 
 def fetch(arguments: argparse.Namespace) -> int:
     """Put the file in place, then say what it is."""
+    cli_credentials.check_target(arguments)
     constraints = cli.constraints_of(arguments)
     by = _here if arguments.target is None else _by_gateway
     fetched = by(arguments, constraints)
@@ -53,7 +55,8 @@ def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> Fetc
 
     if arguments.artifact or arguments.store:
         raise ValueError("--target: the gateway has its own --artifact and --store")
-    with Client(arguments.target, constraints) as client:
+    credentials = cli_credentials.credentials_of(arguments)
+    with Client(arguments.target, constraints, credentials=credentials) as client:
         return client.fetch(arguments.out, format=arguments.format)
 
 

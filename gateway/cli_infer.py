@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway import cli_credentials
 from gateway.cli import console, constraints_of, shipped_artifact
 from gateway.client import Client, Inferred
 from gateway.config import ServerConfig
@@ -18,6 +19,7 @@ Classify = Callable[[bytes], Inferred]
 
 def infer(arguments: argparse.Namespace) -> int:
     """Classify every image given, then print all the answers."""
+    cli_credentials.check_target(arguments)
     constraints = constraints_of(arguments)
     by = _here if arguments.target is None else _by_gateway
     answers = by(arguments, constraints)
@@ -31,7 +33,7 @@ def infer(arguments: argparse.Namespace) -> int:
 def _by_gateway(arguments: argparse.Namespace, constraints: Constraints) -> list[Inferred]:
     if arguments.artifact or arguments.store:
         raise ValueError("--target: the gateway has its own --artifact and --store")
-    with Client(arguments.target) as client:
+    with Client(arguments.target, credentials=cli_credentials.credentials_of(arguments)) as client:
         return _each(arguments.images, lambda image: client.infer(image, constraints))
 
 

@@ -33,20 +33,22 @@ from gateway.client_values import (
     reported,
     select_request,
 )
+from gateway.credentials import Credentials
 from gateway.download import DEFAULT_FETCH_DEADLINE_S, Download
 from gateway.exports.key import DEFAULT_FORMAT
 from gateway.fetched import Fetched
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
-__all__ = ["CallError", "Client", "Constraints", "Fetched", "Inferred", "Reported"]
+__all__ = ["CallError", "Client", "Constraints", "Credentials", "Fetched", "Inferred", "Reported"]
 
 
 class Client:
     """One connection to the gateway, or the gateways, at `target` (HOST:PORT).
 
     `constraints` are those of calls that give none, `deadline_s` the seconds until an answer must
-    be there. Use it as a context manager, or `close` it.
+    be there, `credentials` how the gateway is known and what it is shown. Use it as a context
+    manager, or `close` it. Raises `ValueError` for credentials that cannot be used, `OSError`.
     """
 
     def __init__(
@@ -54,9 +56,16 @@ class Client:
         target: str,
         constraints: Constraints | None = None,
         deadline_s: float = DEFAULT_DEADLINE_S,
+        credentials: Credentials | None = None,
     ) -> None:
         self.target, self._constraints, self._deadline_s = target, constraints, deadline_s
-        self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        shown = credentials or Credentials()
+        self._metadata, of_channel = shown.of_call(target), shown.of_channel()
+        self._channel = (
+            grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            if of_channel is None
+            else grpc.secure_channel(target, of_channel, CHANNEL_OPTIONS)
+        )
         self._stub = gateway_pb2_grpc.SubnetGatewayStub(self._channel)
 
     def infer(
@@ -66,7 +75,9 @@ class Client:
         `InvalidRequest` for what cannot be asked."""
         request = infer_request(given, constraints or self._constraints)
         try:
-            response = self._stub.Infer(request, timeout=deadline_s or self._deadline_s)
+            response = self._stub.Infer(
+                request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return inferred(self.target, response)
@@ -79,7 +90,7 @@ class Client:
         `CallError` where the stream itself ends early, as it does where a gateway drains."""
         asked = constraints or self._constraints
         requests = (infer_request(each, asked, self._deadline_s) for each in given)
-        stream = self._stub.InferStream(requests)
+        stream = self._stub.InferStream(requests, metadata=self._metadata)
         try:
             for response in stream:
                 try:
@@ -97,7 +108,9 @@ class Client:
         """What an idle gateway would answer with. Raises `CallError`."""
         request = select_request(constraints or self._constraints, max_resolution)
         try:
-            return self._stub.SelectSubnet(request, timeout=self._deadline_s)
+            return self._stub.SelectSubnet(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
 
@@ -105,7 +118,9 @@ class Client:
         """The device classes the gateway knows. Raises `CallError`."""
         request = gateway_pb2.ListDeviceClassesRequest()
         try:
-            response = self._stub.ListDeviceClasses(request, timeout=self._deadline_s)
+            response = self._stub.ListDeviceClasses(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return list(response.device_classes)
@@ -118,7 +133,9 @@ class Client:
         Raises `CallError`, with UNIMPLEMENTED where the gateway does not learn."""
         requests = report_requests(device_class, measured, client)
         try:
-            response = self._stub.ReportLatency(requests, timeout=self._deadline_s)
+            response = self._stub.ReportLatency(
+                requests, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise call_error(self.target, error) from None
         return reported(response)
@@ -150,7 +167,7 @@ class Client:
 
     def _receive(self, download: Download, until: float) -> None:
         left_s = max(0.0, until - time.monotonic())
-        stream = self._stub.FetchSubnet(download.request(), timeout=left_s)
+        stream = self._stub.FetchSubnet(download.request(), timeout=left_s, metadata=self._metadata)
         try:
             for response in stream:
                 if not download.take(response):

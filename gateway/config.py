@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
+from gateway.security.config import SecurityConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
@@ -101,10 +102,13 @@ class ServerConfig(BaseModel):
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="address to listen on; there is no authentication, so only this machine "
-        "unless told otherwise",
+        description="address to listen on; only this machine unless told otherwise, for without "
+        "`security` everybody is let in",
     )
     port: Port = Field(default=50051, description="gRPC")
+    metrics_host: str | None = Field(
+        default=None, min_length=1, description="address for HTTP; as for gRPC if absent"
+    )
     metrics_port: Port = Field(default=9090, description="HTTP: /metrics and /healthz")
     port_file: Path | None = Field(
         default=None, description="written once ready: the ready line's JSON object"
@@ -166,11 +170,22 @@ class ServerConfig(BaseModel):
     exports: ExportConfig | None = Field(
         default=ExportConfig(), description="hand out subnets as files; off if none"
     )
+    security: SecurityConfig = Field(
+        default=SecurityConfig(), description="TLS, callers and their limits"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.port == self.metrics_port != 0:
             raise ValueError(f"metrics_port {self.metrics_port}: expected another than the port")
+        if self.security.health_port and self.security.health_port in (
+            self.port,
+            self.metrics_port,
+        ):
+            raise ValueError(
+                f"health_port {self.security.health_port}: expected another than port and "
+                "metrics_port"
+            )
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(
                 f"max_image_bytes {self.max_image_bytes}: expected at most max_message_bytes, "

@@ -106,6 +106,31 @@ class TooManyFetches(QueueFull):
     safe_message = "too many exports are being fetched"
 
 
+class Unauthenticated(GatewayError):
+    """The caller does not say who it is, or is not known: says what was expected, never what was
+    given."""
+
+    code = "UNAUTHENTICATED"
+    safe_message = "expected a token or a client certificate"
+
+
+class NotAllowed(GatewayError):
+    """The caller is known and may not do this: says what it may."""
+
+    code = "PERMISSION_DENIED"
+    safe_message = "the caller may not do this"
+
+    def __init__(self, who: str, right: str, rights: Iterable[str]) -> None:
+        may = ", ".join(sorted(rights)) or "nothing"
+        super().__init__(f"{shown(who)} may not {right}; it may {may}")
+
+
+class TooFast(QueueFull):
+    """This caller has used up its rate; the gateway itself may be idle."""
+
+    safe_message = "the caller has used up its rate"
+
+
 class NotFetching(GatewayError):
     """This gateway hands no exports out."""
 

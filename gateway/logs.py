@@ -14,6 +14,7 @@ from typing import Final, Literal, TextIO, get_args
 
 from gateway.calls import Call
 from gateway.request import Answer
+from supernet.masking import masked
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
@@ -38,7 +39,8 @@ class JsonFormatter(logging.Formatter):
         fields: dict[str, object] = getattr(record, "fields", {})
         line.update((name, _bounded(value)) for name, value in fields.items())
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)[-_LONGEST_TRACEBACK:]
+            traceback = masked(self.formatException(record.exc_info))
+            line["traceback"] = traceback[-_LONGEST_TRACEBACK:]
         return json.dumps(line)
 
 
@@ -106,6 +108,8 @@ def log_call(call: Call) -> None:
         "ms": round(call.seconds * 1000, 3),
         "peer": call.peer,
     }
+    if call.identity:
+        fields["identity"] = call.identity
     if call.answer is not None:
         fields |= _of_answer(call.answer)
     if call.export_format:
@@ -134,6 +138,7 @@ def _of_answer(answer: Answer) -> dict[str, object]:
 
 
 def _bounded(value: object) -> object:
-    if isinstance(value, str) and len(value) > _LONGEST_VALUE:
-        return value[: _LONGEST_VALUE - 1] + "…"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = masked(value)  # before it is cut: half a password is none to the eye that looks for it
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

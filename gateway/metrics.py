@@ -66,7 +66,7 @@ class CallMetrics:
         self._seconds.labels(device_class).observe(call.seconds)
         if call.code == "DEADLINE_EXCEEDED":
             self._missed.labels(device_class).inc()
-        elif call.code == "RESOURCE_EXHAUSTED":
+        elif call.code == "RESOURCE_EXHAUSTED" and not call.too_fast:
             self._shed.labels(device_class).inc()
         if call.answer is not None:
             self._answers.observe(device_class, call.answer)

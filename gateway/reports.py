@@ -51,13 +51,14 @@ def client_key(peer: str, name: str, *, trust_names: bool, salt: str) -> str:
     if len(name.encode()) > LONGEST_CLIENT_NAME:
         expected = f"expected at most {LONGEST_CLIENT_NAME} bytes"
         raise RefusedReportError("client", f"client: {expected}, got {len(name.encode())}")
-    who = f"name {name}" if trust_names and name else f"address {_address(peer)}"
+    who = f"name {name}" if trust_names and name else f"address {address_of(peer)}"
     key = hashlib.sha256(salt.encode()).digest()
     return hashlib.blake2b(who.encode(), digest_size=8, key=key).hexdigest()
 
 
-def _address(peer: str) -> str:
-    """What has no address that can be read shares one: such peers are one client."""
+def address_of(peer: str) -> str:
+    """What counts as the address of a peer, as gRPC names it. Those that have none that can be
+    read share one: they are one client."""
     match = _HOST_AND_PORT.fullmatch(unquote(peer))
     if match is None:
         return "unknown"

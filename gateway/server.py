@@ -12,7 +12,6 @@ import json
 import math
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -35,8 +34,13 @@ from gateway.interceptors import CallInterceptor
 from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
+from gateway.ports import check_free, in_address
+from gateway.security.guard import Guard
+from gateway.security.health_port import HealthPort
+from gateway.security.limits import connection_options
 from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
+from gateway.services.rights import OPEN_METHODS, RIGHTS
 from gateway.services.tally import Tally
 from gateway.table_follower import TableFollower
 from gateway.tables import StoreUnavailableError
@@ -61,16 +65,17 @@ _NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 def serve(config: ServerConfig) -> int:
     """Serve until a signal asks for the end; the exit status.
 
-    Raises `ValueError` for an artifact or store that cannot be read, `OSError` for a port that
-    cannot be had.
+    Raises `ValueError` for an artifact or store that cannot be read, `UsageError` for a
+    certificate or tokens that cannot be served by, `OSError` for a port that cannot be had.
     """
     logs.configure(sys.stderr, config.log_level)
     for number in _LOG_SIGNALS:  # until the loop listens they would end the process
         signal.signal(number, signal.SIG_IGN)
+    guard = Guard(config.security, config.host)
     net = Net(config.artifact)
     follower = begin_following(config, net.manifest)
     with running_pipeline(config, net, follower.classes) as pipeline:
-        asyncio.run(_serve(config, pipeline, follower))
+        asyncio.run(_serve(config, pipeline, follower, guard))
     return 0
 
 
@@ -94,16 +99,19 @@ def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
     return follower
 
 
-async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollower) -> None:
+async def _serve(
+    config: ServerConfig, pipeline: Pipeline, follower: TableFollower, guard: Guard
+) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     manifest = pipeline.manifest
     add_build_info(registry, version(), manifest.name, manifest.artifact_hash)
     add_store_gauges(registry, follower)
+    guard.add_metrics(registry)
     learning = _learning(config, pipeline, follower, registry)
     exports = _handing_out(config, pipeline, registry)
     reports = learning.streams if learning else None
-    server = Server(config, pipeline, registry, reports, exports)
+    server = Server(config, pipeline, registry, guard, reports, exports)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -112,6 +120,7 @@ async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollow
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(_beside(follower.run()))
         await beside.enter_async_context(_beside(server.heartbeat.run()))
+        await beside.enter_async_context(_beside(guard.run()))
         if learning is not None:
             await beside.enter_async_context(_beside(learning.run()))
         if exports is not None:
@@ -165,7 +174,8 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 class Server:
     """One gRPC server and its HTTP side, around a pipeline.
 
-    `port` and `metrics_port` say where it listens, once started.
+    `port`, `metrics_port` and, where there is one, `health_port` say where it listens, once
+    started.
     """
 
     def __init__(
@@ -173,12 +183,14 @@ class Server:
         config: ServerConfig,
         pipeline: Pipeline,
         registry: CollectorRegistry,
+        guard: Guard,
         reports: ReportStreams | None = None,
         exports: HandingOut | None = None,
     ) -> None:
         self._config = config
         self._pipeline = pipeline
         self._registry = registry
+        self._guard = guard
         self._reports = reports
         limits = input_limits(config, pipeline.manifest)
         metrics = CallMetrics(registry, pipeline.resolve)
@@ -192,13 +204,15 @@ class Server:
             *([logs.log_call] if config.log_requests else []),
         ]
         self._calls = CallInterceptor(
-            _SERVICES,
+            (*_SERVICES, reflection.SERVICE_NAME),
             limits.message_bytes,
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
-        self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
+        interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
+        self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
+        self._health_port = HealthPort(self._health)
         add_SubnetGatewayServicer_to_server(
             native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
             self._grpc,
@@ -220,16 +234,28 @@ class Server:
     async def start(self) -> None:
         """Listen and answer. Raises `OSError` naming the address that cannot be had."""
         config = self._config
-        for port in (config.port, config.metrics_port):
-            _check_free(config.host, port)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        self.port = self._grpc.add_insecure_port(f"{host}:{config.port}")
+        metrics_host, health_port = config.metrics_host or config.host, config.security.health_port
+        for host, port in (
+            (config.host, config.port),
+            (metrics_host, config.metrics_port),
+            (config.host, health_port),
+        ):
+            if port is not None:
+                check_free(host, port)
+        host = in_address(config.host)
+        self.port = self._guard.add_port(self._grpc, f"{host}:{config.port}")
         app = application(self._registry, self._is_ready)
-        self._http = HttpServer(config.host, config.metrics_port, app)
+        self._http = HttpServer(metrics_host, config.metrics_port, app)
         self.metrics_port = self._http.port
         await self._grpc.start()
+        if health_port is not None:
+            await self._health_port.start(f"{host}:{health_port}")
         for service in _SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    @property
+    def health_port(self) -> int | None:
+        return self._health_port.port
 
     def _is_ready(self) -> bool:
         return not (self._calls.draining or self.heartbeat.is_stuck)
@@ -247,6 +273,7 @@ class Server:
         self._calls.give_up()
         await self._until_idle(_FLUSH_S, asyncio.Event())
         await self._grpc.stop(_FLUSH_S)
+        await self._health_port.stop()
         self._http.close()
 
     async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
@@ -272,23 +299,15 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         # Clients may ask every ten seconds whether the connection lives; ours do every thirty.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        *connection_options(config.security),
     ]
-
-
-def _check_free(host: str, port: int) -> None:
-    """Ask for the port in a way that says clearly what is wrong."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
 
 
 def _announce(port_file: Path | None, server: Server) -> None:
     """Tell whoever started this process where it listens; the file appears whole or not at all."""
     ports = {"port": server.port, "metrics_port": server.metrics_port}
+    if server.health_port is not None:
+        ports["health_port"] = server.health_port
     if port_file:
         fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
         fresh.write_text(json.dumps(ports) + "\n", "utf-8")

@@ -133,3 +133,23 @@ def test_other_libraries_are_heard_from_warning_on(stream: io.StringIO) -> None:
     logging.getLogger("elsewhere").warning("trouble")
     logs.log_event("ready", port=1)
     assert [line["event"] for line in lines(stream)] == ["trouble", "ready"]
+
+
+def test_who_calls_is_in_the_line_where_that_is_known(stream: io.StringIO) -> None:
+    logs.log_call(Call("Infer", "ipv4:127.0.0.1:5"))
+    logs.log_call(Call("Infer", "ipv4:127.0.0.1:5", identity="edge-7"))
+    assert [line.get("identity") for line in lines(stream)] == [None, "edge-7"]
+
+
+@pytest.mark.parametrize("padding", [0, 170, 178, 190, 8000])
+def test_no_line_holds_a_password_wherever_it_is_cut(stream: io.StringIO, padding: int) -> None:
+    url = "x" * padding + ' redis://:s3cret@host "redis://host?password=s3cret"'
+    logs.warn(url, store=url)
+    try:
+        raise RuntimeError(url)
+    except RuntimeError:
+        logging.getLogger("gateway").exception("failed")
+    assert "s3c" not in stream.getvalue()
+    event, failed = lines(stream)
+    assert failed["traceback"]
+    assert padding >= 170 or "***@host" in str(event["store"])

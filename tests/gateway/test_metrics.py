@@ -5,6 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.calls import Call
+from gateway.errors import TooFast
 from gateway.metrics import CallMetrics
 from gateway.request import Answer, Selection
 from gateway.tables import DeviceClassInfo
@@ -120,3 +121,14 @@ def test_made_up_device_classes_share_one_label(
     assert registry.get_sample_value("compofa_requests_total", labels) == 1000
     (requests,) = (m for m in registry.collect() if m.name == "compofa_requests")
     assert len({tuple(s.labels.items()) for s in requests.samples}) == 1
+
+
+def test_a_caller_that_is_too_fast_is_no_load_to_scale_for(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    call = Call("Infer", "peer")
+    call.failed(TooFast(retry_after_s=1.0))
+    metrics.observe(call)
+    labels = {"device_class": "", "code": "RESOURCE_EXHAUSTED", "method": "Infer"}
+    assert registry.get_sample_value("compofa_requests_total", labels) == 1
+    assert registry.get_sample_value("compofa_shed_total", {"device_class": ""}) is None

@@ -146,6 +146,7 @@ def test_reflection_describes_the_service(client: Client) -> None:
         "Infer",
         "InferStream",
         "SelectSubnet",
+        "FetchSubnet",
         "ListDeviceClasses",
         "ReportLatency",
     ]
