@@ -150,6 +150,11 @@ def test_certificates_and_tokens_are_files_of_secrets_that_can_be_renewed() -> N
         assert (mounted["secretName"], oct(mounted["defaultMode"])) == (secret, "0o440")
 
 
+def test_tokens_in_plain_text_have_to_be_asked_for() -> None:
+    auth = {"existingSecret": "tokens", "withoutTls": True}
+    assert "--tokens-without-tls" in container(render(CLAIM | {"auth": auth}))["args"]
+
+
 @needs_tls
 def test_what_locks_a_gateway_are_options_of_serve() -> None:
     served(container(render(scenario("production"))))

@@ -11,6 +11,12 @@
 {{- if and $v.tls.clientCaKey (not $v.tls.existingSecret) -}}
   {{- fail (printf "tls.clientCaKey %q: expected a Secret in tls.existingSecret too" $v.tls.clientCaKey) -}}
 {{- end -}}
+{{- if and $v.auth.existingSecret (not $v.tls.existingSecret) (not $v.auth.withoutTls) -}}
+  {{- fail (printf "auth.existingSecret %q: expected tls.existingSecret too, or auth.withoutTls" $v.auth.existingSecret) -}}
+{{- end -}}
+{{- if and $v.gateway.maxConnectionAgeGraceS (not $v.gateway.maxConnectionAgeS) -}}
+  {{- fail (printf "gateway.maxConnectionAgeGraceS %v: expected maxConnectionAgeS too" $v.gateway.maxConnectionAgeGraceS) -}}
+{{- end -}}
 {{- if and (eq (toString $v.rollout.maxSurge) "0") (eq (toString $v.rollout.maxUnavailable) "0") -}}
   {{- fail "rollout.maxUnavailable 0: expected maxSurge above 0 with it, or no pod can ever be replaced" -}}
 {{- end -}}

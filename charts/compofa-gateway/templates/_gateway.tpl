@@ -86,6 +86,9 @@ key: {{ .Values.store.key }}
 {{- with .Values.auth }}
 {{- if .existingSecret }}
 - --tokens=/etc/compofa/auth/{{ .key }}
+{{- if .withoutTls }}
+- --tokens-without-tls
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range .Values.gateway.extraArgs }}
