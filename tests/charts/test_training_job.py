@@ -93,11 +93,18 @@ def test_a_gateway_may_serve_another_artifact_meanwhile() -> None:
 
 
 def test_another_run_has_another_name_and_the_same_has_the_same() -> None:
-    first, again, other = (
-        job(training("Job", args=arguments), "Job")["metadata"]["name"]
-        for arguments in (["--seed=1"], ["--seed=1"], ["--seed=2"])
-    )
-    assert first == again != other
+    """What a Job's template holds cannot be changed, so that its name goes with it."""
+    told: list[Object] = [
+        {}, {"args": ["--seed=2"]}, {"recipeToml": "a = 1"}, {"recipeToml": "a = 2"},
+        {"tolerations": [{"key": "gpu"}]}, {"sharedMemory": "2Gi"}, {"dataClaim": "images"},
+    ]  # fmt: skip
+    jobs = [job(training("Job", **each), "Job") for each in told]
+    names = [each["metadata"]["name"] for each in jobs]
+    assert len(set(names)) == len(names)
+    again = job(training("Job", backoffLimit=9, ttlSecondsAfterFinished=60), "Job")
+    assert again["metadata"]["name"] == names[0]
+    assert again["spec"]["template"] == jobs[0]["spec"]["template"]
+    assert "helm.sh/chart" not in str(jobs[0]["spec"]["template"]), "a new chart is no new run"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,10 @@
-{{/* Other values are another run: a Job's template never changes under its name. */}}
+{{/* Another pod is another run: a Job's template never changes under its name. */}}
 {{- define "compofa-gateway.training.name" -}}
-{{- $told := dict "training" .Values.training "image" .Values.image "claim" .Values.artifact.existingClaim -}}
+{{- $t := .Values.training -}}
+{{- $nodes := list $t.kind (int $t.nodes) -}}
+{{- $pod := include "compofa-gateway.training.pod" (dict "root" . "run" "" "name" "" "restart" "" "rendezvous" $nodes) -}}
 {{- $fullname := include "compofa-gateway.fullname" . | trunc 33 | trimSuffix "-" -}}
-{{- printf "%s-train-%s" $fullname (toJson $told | sha256sum | trunc 8) -}}
+{{- printf "%s-train-%s" $fullname (printf "%s%s" $pod $t.recipeToml | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{- define "compofa-gateway.training.selectorLabels" -}}
@@ -50,7 +52,10 @@ args:
   {{- end }}
 {{- end -}}
 
-{{/* The pod of one node: `(dict "root" . "name" "train" "rendezvous" (list …) "restart" "…")`. */}}
+{{/*
+The pod of one node of a run: `(dict "root" . "run" "…" "name" "train" "rendezvous" (list …)
+"restart" "…")`. Nothing in it is of the chart's version: a new chart is not a new run.
+*/}}
 {{- define "compofa-gateway.training.pod" -}}
 {{- $root := .root -}}
 {{- $t := .root.Values.training -}}
@@ -59,8 +64,7 @@ metadata:
     {{- with $t.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-    {{- include "compofa-gateway.commonLabels" $root | nindent 4 }}
-    app.kubernetes.io/component: training
+    {{- include "compofa-gateway.training.selectorLabels" $root | nindent 4 }}
 spec:
   restartPolicy: {{ .restart }}
   serviceAccountName: {{ include "compofa-gateway.serviceAccountName" $root }}
@@ -137,6 +141,6 @@ spec:
     {{- if $t.recipeToml }}
     - name: recipe
       configMap:
-        name: {{ include "compofa-gateway.training.name" $root }}
+        name: {{ .run }}
     {{- end }}
 {{- end -}}
