@@ -24,8 +24,8 @@ def helm_lint(values: Path) -> str:
 
 def helm_template(values: Path, version: str, *more: str) -> list[Object]:
     """What a real helm renders for a version of Kubernetes. Raises `ValueError` if it refuses."""
-    told = ("--namespace", NAMESPACE, "--values", values, "--kube-version", f"{version}.0", *more)
-    done = _run(HELM, "template", RELEASE, CHART, *told)
+    told = ("--namespace", NAMESPACE, "--kube-version", f"{version}.0", *more)
+    done = _run(HELM, "template", RELEASE, CHART, "--values", values, *told)
     if done.returncode:
         raise ValueError(done.stderr.strip())
     return documents(done.stdout)

@@ -4,6 +4,7 @@ cluster, and a table of what happened. Exit status 1 where something is not as i
 from __future__ import annotations
 
 import collections
+import functools
 import shutil
 import sys
 import tempfile
@@ -46,12 +47,10 @@ def main() -> int:
     console.print(_matrix("Scenarios: charts/compofa-gateway/ci", names, columns, report))
     console.print(_matrix("Image", ["Dockerfile"], ["hadolint", "policy"], report))
     console.print(_accepted(findings))
-    console.print(
-        f"Helm SDK {helm_python.__version__}; {helm}; {checkov}; hadolint. The image is built nowhere here."
-    )
+    console.print(f"Helm SDK {helm_python.__version__}; {helm}; {checkov}; hadolint")
     for line in report.wrong:
         console.print(line, style="red", markup=False)
-    console.print("No cluster was asked: none can be had where this runs.")
+    console.print("No cluster was asked, and no image built: neither can be had where this runs.")
     return 1 if report.wrong else 0
 
 
@@ -64,7 +63,7 @@ def _scenario(name: str, report: Report) -> list[Object]:
     newest: list[Object] = []
     for version in KUBERNETES:
         if not rendering.fits(name, version):
-            details = _refusal(lambda version=version: rendering.render(values, version))
+            details = _refusal(functools.partial(rendering.render, values, version))
             report.record(name, version, "refused", details)
             continue
         newest = rendering.render(values, version)
@@ -99,9 +98,7 @@ def _second_opinion(names: list[str], report: Report) -> str:
         details = [found for found in [programs.helm_lint(file)] if found]
         for version in KUBERNETES:
             if not rendering.fits(name, version):
-                details += _refusal(
-                    lambda v=version, f=file, m=more: programs.helm_template(f, v, *m)
-                )
+                details += _refusal(functools.partial(programs.helm_template, file, version, *more))
                 continue
             theirs = _by_name(programs.helm_template(file, version, *more))
             ours = _by_name(rendering.render(values, version))

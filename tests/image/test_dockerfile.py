@@ -155,7 +155,8 @@ def test_the_steps_make_a_venv_that_serves_and_trains(tmp_path: Path) -> None:
     subprocess.run(trains, capture_output=True, timeout=200, check=True, cwd=tmp_path)
     with _serving(venv, tmp_path) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         asked = health_pb2.HealthCheckRequest(service=native.SERVICE)
-        answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=30)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(asked, timeout=30)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
