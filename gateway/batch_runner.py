@@ -122,7 +122,5 @@ def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) ->
         return
     chosen, best = job.ladder.subnets[subnet], job.ladder.best
     worse = (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
-    # What was asked for may be the lowest latency: then a slower one can be the more accurate.
-    given_up = max(0.0, best.accuracy - chosen.accuracy)
-    selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, worse, given_up)
+    selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse)
     job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits)))

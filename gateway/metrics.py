@@ -99,12 +99,6 @@ class _AnswerMetrics:
             by_class,
             registry=registry,
         )
-        self._given_up = Summary(
-            "compofa_accuracy_given_up",
-            "Expected top-1 accuracy that an idle gateway's answer would have had beyond this one.",
-            by_class,
-            registry=registry,
-        )
         self._queue, self._compute = (
             Histogram(name, text, by_class, buckets=_FINE_SECONDS, registry=registry)
             for name, text in (
@@ -133,7 +127,6 @@ class _AnswerMetrics:
         self._selected.labels(device_class, selection.subnet).inc()
         self._degraded.labels(device_class).inc(selection.degraded)
         self._accuracy.labels(device_class).observe(selection.accuracy)
-        self._given_up.labels(device_class).observe(selection.accuracy_given_up)
         self._queue.labels(device_class).observe(answer.queue_ms / 1000)
         self._compute.labels(device_class).observe(answer.compute_ms / 1000)
         self._rows.labels(device_class).observe(answer.batch)

@@ -72,13 +72,12 @@ ModelInput = ImageInput | TensorInput
 class Selection:
     """The subnet chosen. `accuracy` is what the catalog expects, `latency_ms` what the device
     class's table says; `degraded` where a better one fits the caller's constraints, but the
-    load or the deadline forbade it, and `accuracy_given_up` by how much it is better."""
+    load or the deadline forbade it."""
 
     subnet: str
     accuracy: float
     latency_ms: float
     degraded: bool
-    accuracy_given_up: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,10 +263,6 @@ async def test_a_filling_queue_takes_smaller_subnets_first(
     degraded = [answer.selection for answer in answers if answer.selection.degraded]
     assert len(degraded) == 7, "those that waited would have taken seconds together"
     assert all(selection.latency_ms < idle.latency_ms for selection in degraded)
-    for selection in degraded:
-        assert selection.accuracy_given_up == pytest.approx(idle.accuracy - selection.accuracy)
-        assert selection.accuracy_given_up > 0
-    assert answers[0].selection.accuracy_given_up == 0
     assert not answers[0].selection.degraded, "the first one had the gateway for itself"
 
 
