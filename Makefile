@@ -77,11 +77,11 @@ recipe-fashion-mnist rivals: export MALLOC_TRIM_THRESHOLD_ := 100000000000
 recipe-fashion-mnist rivals: export MALLOC_TOP_PAD_ := 500000000
 
 # What an image holds: the Dockerfile runs this with VENV=/opt/compofa and extras of its own.
-EXTRAS ?= export,openvino
+IMAGE_EXTRAS ?= export,openvino
 
-runtime: ## Install the package with EXTRAS, not editable, into VENV
+runtime: ## Install the package with IMAGE_EXTRAS, not editable, into VENV
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) '.[$(EXTRAS)]'
+	$(PIP) '.[$(IMAGE_EXTRAS)]'
 
 # A helm that is no library of ours, where npm brings it.
 HELM := $(if $(shell command -v npm),build/helm/helm)

@@ -68,7 +68,7 @@ def test_an_image_is_installed_as_a_checkout_is(target: str) -> None:
     _, _, venv, extras = makes(target)
     ours = commands(*makes(target)[1:])
     checkout = commands(f"{venv.removeprefix('VENV=')}/.runtime", venv)
-    names = extras.removeprefix("EXTRAS=")
+    names = extras.removeprefix("IMAGE_EXTRAS=")
     assert ours == [line.replace("-e .", f"'.[{names}]'") for line in checkout]
     assert set(names.split(",")) <= PYPROJECT["project"]["optional-dependencies"].keys()
 
