@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from grpc import ChannelConnectivity
-from grpc._cython import cygrpc
 
 from gateway import client_values, server
 from gateway.config import ServerConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_grpc_knows_every_option_by_its_name() -> None:
     """It passes over in silence what it does not know."""
-    library = Path(cygrpc.__file__).read_bytes()
+    library = Path(str(importlib.import_module("grpc._cython.cygrpc").__file__)).read_bytes()
     options = [*client_values.CHANNEL_OPTIONS, *server._options(ServerConfig(artifact=Path("net")))]
     assert len(options) > 8
     assert [name for name, _ in options if name.encode() + b"\0" not in library] == []
