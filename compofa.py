@@ -78,7 +78,7 @@ def build_parser() -> Parser:
 
 def _into_store(table: LatencyTable) -> str:
     """Make a measured table the current one of its device class in the default store."""
-    from gateway.stores import ask, signed
+    from gateway.stores.by_url import ask, signed
 
     version = ask(None, lambda store: store.put(signed(table)))
     return f"device class {table.device_class!r}: version {version} is current"
@@ -86,7 +86,7 @@ def _into_store(table: LatencyTable) -> str:
 
 def _from_store(artifact: Path, device_class: str) -> LatencyTable:
     """The current table of a device class of the artifact in a folder."""
-    from gateway.cli_transfer import known_table
+    from gateway.commands.transfer import known_table
     from supernet.manifest import read_manifest
 
     return known_table(artifact, read_manifest(artifact), device_class, None)
@@ -94,7 +94,7 @@ def _from_store(artifact: Path, device_class: str) -> LatencyTable:
 
 def _family(artifact: Path) -> tuple[str, dict[str, bytes]]:
     """What an archive of all subnets of the artifact in a folder holds, for TorchServe."""
-    from gateway.torchserve_archive import family_files
+    from gateway.torchserve.archive import family_files
 
     return family_files(artifact)
 

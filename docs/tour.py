@@ -11,10 +11,10 @@ from pathlib import Path
 import onnxruntime
 import torch
 
+from gateway.commands.search_plot import draw
 from gateway.device_classes import DeviceClasses
 from gateway.images import decode, normalised
 from gateway.request import Constraints
-from gateway.search_plot import draw
 from gateway.select import select
 from supernet import artifact, shipped
 from supernet.architecture import Architecture

@@ -32,9 +32,9 @@ from gateway.client_values import (
     select_request,
 )
 from gateway.credentials import Credentials
-from gateway.download import DEFAULT_FETCH_DEADLINE_S, Download
 from gateway.exports.key import DEFAULT_FORMAT
-from gateway.fetched import Fetched
+from gateway.fetching.download import DEFAULT_FETCH_DEADLINE_S, Download
+from gateway.fetching.fetched import Fetched
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 

@@ -34,7 +34,10 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
-    from gateway import cli_fetch, cli_search, cli_tables, cli_token
+    from gateway.commands import fetch as cli_fetch
+    from gateway.commands import search as cli_search
+    from gateway.commands import tables as cli_tables
+    from gateway.commands import token as cli_token
 
     parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
@@ -90,7 +93,7 @@ def artifact_of(arguments: argparse.Namespace) -> Path:
 
 def classes_of(arguments: argparse.Namespace) -> DeviceClasses:
     """The device classes there are now, by `--artifact` and `--store`."""
-    from gateway.stores import read_device_classes
+    from gateway.stores.by_url import read_device_classes
     from supernet.manifest import read_manifest
 
     artifact = artifact_of(arguments)
@@ -114,7 +117,7 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _add_serve(commands: Commands) -> None:
-    from gateway import cli_security
+    from gateway.commands import security as cli_security
 
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
@@ -206,7 +209,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
     from pydantic import ValidationError
 
-    from gateway import cli_security
+    from gateway.commands import security as cli_security
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
@@ -230,7 +233,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _add_infer(commands: Commands) -> None:
-    from gateway import cli_credentials
+    from gateway.commands import credentials as cli_credentials
 
     parser = commands.add_parser("infer", help="classify images, here or by a gateway")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
@@ -244,7 +247,7 @@ def _add_infer(commands: Commands) -> None:
 
 
 def _infer(arguments: argparse.Namespace) -> int:
-    from gateway import cli_infer
+    from gateway.commands import infer as cli_infer
 
     return cli_infer.infer(arguments)
 
@@ -256,6 +259,6 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from gateway import demo
+    from gateway.commands import demo
 
     return demo.run_shipped(arguments.images)

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.table_check import RefusedTableError
-from gateway.tables import DeviceClassInfo
+from gateway.stores.table_check import RefusedTableError
+from gateway.stores.tables import DeviceClassInfo
 
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer

@@ -14,7 +14,7 @@ from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
 from gateway.pipeline import Pipeline
-from gateway.stores import read_device_classes
+from gateway.stores.by_url import read_device_classes
 
 _WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
 

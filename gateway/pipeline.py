@@ -15,18 +15,18 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gateway import images
-from gateway.batch_runner import BatchRunner, Lane
 from gateway.config import DEFAULT_MAX_PENDING
 from gateway.device_classes import DeviceClasses
 from gateway.engine_times import EngineTimes
 from gateway.engines.costs import Line
 from gateway.errors import DeadlineExceeded
-from gateway.job import Job
-from gateway.ladder import Ladder, ladder
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
-from gateway.scheduler import Limits, Scheduler
+from gateway.scheduling.batch_runner import BatchRunner, Lane
+from gateway.scheduling.job import Job
+from gateway.scheduling.ladder import Ladder, ladder
+from gateway.scheduling.scheduler import Limits, Scheduler
 from gateway.select import Candidates, Goal, select
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 from supernet.manifest import Manifest
 
 __all__ = ["DeviceClassInfo", "Pipeline"]

@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from gateway import logs, stores
+from gateway import logs
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
@@ -42,8 +42,9 @@ from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
 from gateway.services.rights import OPEN_METHODS, RIGHTS
 from gateway.services.tally import Tally
-from gateway.table_follower import TableFollower
-from gateway.tables import StoreUnavailableError
+from gateway.stores import by_url as stores
+from gateway.stores.table_follower import TableFollower
+from gateway.stores.tables import StoreUnavailableError
 from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_server
 from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
@@ -51,8 +52,8 @@ from supernet.manifest import Manifest
 from supernet.version import version
 
 if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
-    from gateway.handing_out import HandingOut
-    from gateway.learning import Learning
+    from gateway.exports.handing_out import HandingOut
+    from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
 
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
@@ -141,7 +142,7 @@ def _learning(
     """What takes reports and moves tables by them, where the configuration asks for it."""
     if config.learning is None:
         return None
-    from gateway.learning import Learning
+    from gateway.learning.fleet import Learning
 
     manifest, open_store = pipeline.manifest, lambda: stores.open_store(config.store)
     return Learning(config.learning, follower.classes, manifest, open_store, registry)
@@ -153,7 +154,7 @@ def _handing_out(
     """What hands out subnets as files, unless the configuration has none of it."""
     if config.exports is None:
         return None
-    from gateway.handing_out import HandingOut
+    from gateway.exports.handing_out import HandingOut
 
     artifact_hash = pipeline.manifest.artifact_hash
     return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)

@@ -17,7 +17,7 @@ import grpc
 
 from gateway.calls import identified
 from gateway.errors import GatewayError, NotAllowed, TooFast, Unauthenticated
-from gateway.reports import address_of
+from gateway.learning.reports import address_of
 from gateway.security.identities import Identities, Identity, Right
 from gateway.security.rates import Rates
 

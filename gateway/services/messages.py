@@ -24,7 +24,7 @@ from gateway.request import (
     Selection,
     TensorInput,
 )
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 from protos.compofa.v1 import gateway_pb2
 from supernet.architecture import Architecture
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf import empty_pb2
 
-from gateway.best_classes import best_classes
 from gateway.calls import Call, current_call, streamed_call
 from gateway.errors import InvalidRequest, UnknownModel
 from gateway.request import ImageInput
@@ -17,6 +16,7 @@ from gateway.services.hints import constraints_of, metadata_hints, text_hints
 from gateway.services.in_order import in_order
 from gateway.services.messages import InputLimits, check_size
 from gateway.statuses import status_of
+from gateway.torchserve.best_classes import best_classes
 from protos.torchserve import inference_pb2 as pb
 from protos.torchserve import inference_pb2_grpc
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.config import ServerConfig
 from gateway.server import _FLUSH_S
 from gateway.services import native
-from gateway.stores import STATE_DIR_VARIABLE, STORE_VARIABLE
+from gateway.stores.by_url import STATE_DIR_VARIABLE, STORE_VARIABLE
 from tests.charts.command_line import serve_options, served
 from tests.charts.rendering import (
     CLAIM,

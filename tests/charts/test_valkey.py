@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.stores import STORE_VARIABLE, open_store
-from gateway.tables import StoreError
+from gateway.stores.by_url import STORE_VARIABLE, open_store
+from gateway.stores.tables import StoreError
 from tests.charts.rendering import CLAIM, Object, container, find, kinds, render, scenario
 from tests.redis_server import RedisServer, running
 

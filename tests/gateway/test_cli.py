@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from supernet.manifest import read_manifest
-from tests.gateway.commands import Cli, failed
+from tests.gateway.command_line import Cli, failed
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.gauges import add_build_info, add_gauges, add_store_gauges
-from gateway.table_check import RefusedTableError
-from gateway.tables import DeviceClassInfo
+from gateway.stores.table_check import RefusedTableError
+from gateway.stores.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", 3, CREATED, 9, "measured", None, 4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidRequest
 from gateway.request import Answer, Constraints, ImageInput, Selection, TensorInput
 from gateway.services import messages
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 from protos.compofa.v1.gateway_pb2 import InferRequest, SelectSubnetRequest, Tensor
 
 LIMITS = messages.InputLimits(tensor_bytes=4 * 16 * 16 * 4, image_bytes=1000)

@@ -8,7 +8,7 @@ from gateway.calls import Call
 from gateway.errors import TooFast
 from gateway.metrics import CallMetrics
 from gateway.request import Answer, Selection
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", 3, CREATED, 9, "measured", None, 4)

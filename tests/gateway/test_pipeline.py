@@ -35,7 +35,7 @@ from gateway.errors import (
 from gateway.opening import open_pipeline
 from gateway.pipeline import Pipeline
 from gateway.request import Answer, Constraints, ImageInput, ModelInput, TensorInput
-from gateway.table_file import TableFile
+from gateway.stores.table_file import TableFile
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace

@@ -19,8 +19,8 @@ from gateway.calls import Call
 from gateway.config import LearningConfig
 from gateway.device_classes import DeviceClasses
 from gateway.interceptors import CallInterceptor
-from gateway.report_book import ReportBook
-from gateway.report_metrics import ReportMetrics, add_report_gauges
+from gateway.learning.report_book import ReportBook
+from gateway.learning.report_metrics import ReportMetrics, add_report_gauges
 from gateway.services.messages import InputLimits
 from gateway.services.native import SERVICE, SubnetGateway
 from gateway.services.report_stream import ReportStreams

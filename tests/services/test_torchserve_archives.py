@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import compofa
-from gateway.best_classes import best_classes
 from gateway.images import decode, normalised
+from gateway.torchserve.best_classes import best_classes
 from supernet import artifact, shipped
 from supernet.architecture import Architecture
 from supernet.artifact import Artifact

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 
-from gateway import stores
+from gateway.stores import by_url as stores
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import read_manifest
