@@ -36,12 +36,15 @@ def matrices(supernet: Supernet) -> list[nn.Parameter]:
     ]
 
 
-def update_macs(space: DesignSpace, muon: Muon) -> int:
-    """MACs of one update of all matrices of a net on `space`, which each process does once a step.
+def update_macs(space: DesignSpace, muon: Muon | None) -> int:
+    """MACs of one update of all matrices of a net on `space`, which each process does once a step;
+    none without Muon.
 
     An iteration on a matrix of m rows and n columns, m <= n, is its square (m m n), that one's
     square (m m m), and their product with the matrix (m m n).
     """
+    if muon is None:
+        return 0
     first, head = space.skeleton.first_block, space.skeleton.head_channels
     sides = [
         (first.mid_channels, first.out_channels),
