@@ -26,12 +26,15 @@ def matrices(supernet: Supernet) -> list[nn.Parameter]:
     return supernet.family.matrices(supernet)
 
 
-def update_macs(space: DesignSpace, muon: Muon) -> int:
-    """MACs of one update of all matrices of a net on `space`, which each process does once a step.
+def update_macs(space: DesignSpace, muon: Muon | None) -> int:
+    """MACs of one update of all matrices of a net on `space`, which each process does once a step;
+    none without Muon.
 
     An iteration on a matrix of m rows and n columns, m <= n, is its square (m m n), that one's
     square (m m m), and their product with the matrix (m m n).
     """
+    if muon is None:
+        return 0
     with torch.device("meta"):
         shapes = [matrix.shape[:2] for matrix in matrices(Supernet(space))]
     ordered = (sorted(shape) for shape in shapes)

@@ -127,8 +127,7 @@ class Trainer:
     def _prepare(self, phase: Phase) -> None:
         """What lives as long as a phase: how a step goes and how it changes the weights."""
         self._updater = Updater(self.recipe, phase, self.supernet, self.processes)
-        muon = self.recipe.muon_of(phase)
-        own = update_macs(self.space, muon) if muon else 0
+        own = update_macs(self.space, self.recipe.muon_of(phase))
         self._update_macs = self.processes.count * own
         taught = phase.distillation and phase.distill_from == "teacher"
         self._current = Step(

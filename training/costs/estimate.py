@@ -78,8 +78,7 @@ def estimate(
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
         steps = schedule.phase_steps(recipe, phase, train_images)
         images = steps * recipe.batch_size
-        muon = recipe.muon_of(phase)
-        besides = steps * update_macs(own, muon) if muon else 0
+        besides = steps * update_macs(own, recipe.muon_of(phase))
         if phase.normalization == "piece-affine" and not folded:
             besides += fold_start_macs(schedule.phase_space(phase, own), train_images)
             folded = True
