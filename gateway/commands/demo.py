@@ -118,7 +118,7 @@ def gateway_process(artifact: Path) -> Iterator[Address]:
 
 def _environment() -> dict[str, str]:
     """This process's own, such that the gateway finds the same packages."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return os.environ | {"PYTHONPATH": path}
 

@@ -9,7 +9,12 @@ from supernet.block_keys import end_keys, unit_keys, unit_sizes
 from supernet.design_space import DesignSpace
 from supernet.latency import Blocks, BlockTime
 from supernet.mobilenet import Kernel, MobileNetSkeleton, UnitSpec, mobilenet
+from supernet.presets import PRESETS
 from supernet.skeleton import UnitVariant
+
+MOBILENETS = sorted(
+    name for name, make in PRESETS.items() if isinstance(make().skeleton, MobileNetSkeleton)
+)
 
 
 def every_key(space: DesignSpace, resolution: int) -> Iterator[str]:

@@ -15,11 +15,11 @@ from supernet.block_latency import BlockLatency
 from supernet.lookup_table import LookupTable
 from supernet.mobilenet import mobilenet
 from supernet.population import Population
-from supernet.presets import PRESETS, design_space
-from tests.supernet.block_times import made_up, small_space
+from supernet.presets import design_space
+from tests.supernet.block_times import MOBILENETS, made_up, small_space
 
 
-@given(name=st.sampled_from(sorted(PRESETS)), seed=st.integers(0, 2**32))
+@given(name=st.sampled_from(MOBILENETS), seed=st.integers(0, 2**32))
 def test_it_says_what_the_table_says(name: str, seed: int) -> None:
     space, rng = design_space(name), random.Random(seed)
     table = LookupTable(space, made_up(space, space.resolutions, seed), {})

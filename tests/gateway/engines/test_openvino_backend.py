@@ -61,8 +61,10 @@ def test_imports_no_torch() -> None:
     assert run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_an_unknown_module_is_named(space: DesignSpace) -> None:
-    del space
+def test_a_module_without_a_translation_is_traced() -> None:
     backend = OpenvinoBackend()
-    with pytest.raises(TypeError, match="Softmax"):
-        backend.compile("odd", lambda: [nn.Softmax(1)], (-1, 4))
+    net = nn.Sequential(nn.Linear(4, 3), nn.Softplus()).eval()
+    runner = backend.compile("odd", lambda: [net], (-1, 4)).runner()
+    x = torch.randn(5, 4)
+    y = backend.to_array(runner(backend.to_values(x.numpy())))
+    np.testing.assert_allclose(y, net(x).detach(), rtol=1e-5, atol=1e-6)
