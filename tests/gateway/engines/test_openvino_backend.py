@@ -14,7 +14,6 @@ pytest.importorskip("openvino")
 
 from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.openvino_backend import OpenvinoBackend
-from supernet.design_space import DesignSpace
 from supernet.extract import extract, pieces
 from supernet.model import Supernet
 
