@@ -31,6 +31,7 @@ from supernet.architecture import Architecture
 from supernet.artifact import Artifact
 from supernet.catalog import CatalogEntry
 from supernet.design_space import DesignSpace
+from supernet.manifest import read_manifest
 from supernet.model import Supernet
 from supernet.normalization import FrozenNorm, PieceAffine, Position
 from training.costs.comparison import at_full_resolution, told
@@ -103,7 +104,7 @@ def main() -> None:
 
 def _study(path: Path, rows: list[Row], threads: int) -> Iterator[Row]:
     """What is not among `rows` yet."""
-    manifest, net = artifact.load(path).manifest, path.parent.name
+    manifest, net = read_manifest(path), path.parent.name
     if manifest.normalization != "subnet-statistics":
         raise SystemExit(f"{path}: expected a net with statistics per subnet")
     known = {row.way for row in rows if row.net == net}
