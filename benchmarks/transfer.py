@@ -51,7 +51,7 @@ MEASURED = Path("benchmarks/results/device_classes.json")
 NOTE10 = Path(__file__).parents[2] / "shared/data/note10"
 ROUNDS, RUNS, COUNTS = 2, 30, (3, 5, 7, 10)
 SMALL, LARGE = "fashion-mnist-mbv3", "imagenet-mbv3-w1.2"
-SUBNETS = {SMALL: 80, LARGE: 40}  # at each resolution
+SUBNETS = {SMALL: 80, LARGE: 20}  # at each resolution
 SETTINGS = {
     SMALL: [
         Setting(), Setting(num_threads=2), Setting(batch_size=8), Setting(precision="bfloat16"),
@@ -71,7 +71,7 @@ CURVES = {
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--measure", action="store_true", help="time all classes again (an hour)")
+    parser.add_argument("--measure", action="store_true", help="time all classes again (most of an hour)")
     parser.add_argument("--tables", type=Path, default=NOTE10, help="block latencies")
     parser.add_argument("--measured", type=Path, default=MEASURED)
     parser.add_argument("--result", type=Path, default=RESULT, help=f"{RESULT} by default")
