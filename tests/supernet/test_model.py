@@ -22,7 +22,7 @@ FoldRandomly = Callable[[DesignSpace], Supernet]
 
 def images(space: DesignSpace, resolution: int, batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(resolution + batch)
-    shape = (batch, space.skeleton.in_channels, resolution, resolution)
+    shape = (batch, *space.skeleton.inputs.shape(resolution))
     return torch.randn(shape, generator=generator)
 
 
