@@ -51,16 +51,21 @@ class Exercise:
 
     def run(self) -> None:
         """All of it. Raises `AssertionError` where something does not come about in time."""
-        with self._channel, self._steadily(self._answer), self._steadily(self._fetch):
+        with (
+            self._channel,
+            self._steadily(self._answer),
+            self._steadily(self._fetch),
+            self._steadily(self._report),
+        ):
             for table in (LOST, DAMAGED):
                 self._put(self._tables[0].scaled(1.0, table, 1000.0))
             for _ in range(2):
                 self._mistakes()
-                self._report()
                 self._overload()
                 time.sleep(SEEN_S)
             self._damage()
             self._lose_the_store()
+            self._await("compofa_latency_tables_learned_total")
             self._await("compofa_fetches_total", BUILT_WITHIN_S, code="OK")
             time.sleep(SEEN_S)
 
@@ -116,10 +121,8 @@ class Exercise:
         nonsense = gateway_pb2.ReportLatencyRequest(
             device_class=table.device_class, subnet="none", latency_ms=1.0, client="d"
         )
-        taken = self._stub.ReportLatency(iter([*reports, nonsense]), timeout=WITHIN_S)
-        assert taken.taken > 0
-        assert taken.refused > 0
-        self._await("compofa_latency_tables_learned_total")
+        self._stub.ReportLatency(iter([*reports, nonsense]), timeout=WITHIN_S)
+        time.sleep(SCRAPE_S)
 
     def _overload(self) -> None:
         """More than the queue holds, and more than can be done in time by the best subnet.
