@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
     from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
 
+_IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
 _LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
@@ -278,9 +279,12 @@ class Server:
         self._http.close()
 
     async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
+        """Idle for a few looks in a row: what has arrived may not have been taken in yet, and would
+        be told CANCELLED by gRPC rather than to ask elsewhere."""
         clock = asyncio.get_running_loop().time
-        until = clock() + most_s
-        while self._calls.in_flight and clock() < until and not cut_short.is_set():
+        until, idle = clock() + most_s, 0
+        while idle < _IDLE_POLLS and clock() < until and not cut_short.is_set():
+            idle = 0 if self._calls.in_flight else idle + 1
             await asyncio.sleep(_POLL_S)
 
 

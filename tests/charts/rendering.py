@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import yaml
+
+from tests.charts import helm
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "compofa-gateway"
@@ -23,11 +23,6 @@ CLAIM: Object = {
     "artifact": {"existingClaim": "nets"},
 }
 """The least that must be said."""
-
-
-@functools.cache
-def chart() -> helm_python.Chart:
-    return helm_python.Chart.load(CHART)
 
 
 def scenario_files() -> dict[str, Path]:
@@ -47,12 +42,10 @@ def fits(name: str, version: str) -> bool:
     return not image or KUBERNETES.index(version) >= KUBERNETES.index(IMAGE_VOLUMES_SINCE)
 
 
-def render(
-    values: Object, version: str = KUBERNETES[-1], loaded: helm_python.Chart | None = None
-) -> list[Object]:
-    """All that is rendered for a release `demo`, but the notes."""
+def render(values: Object, version: str = KUBERNETES[-1], chart: Path = CHART) -> list[Object]:
+    """All that is rendered for a release `demo`, but the notes. Raises `helm.HelmError`."""
     told = values | {"kubeVersionOverride": f"{version}.0"}
-    files = (loaded or chart()).render(told, name=RELEASE, namespace=NAMESPACE)
+    files = helm.render(chart, told, RELEASE, NAMESPACE)
     manifests = "\n---\n".join(text for path, text in files.items() if path.endswith(".yaml"))
     return documents(manifests)
 
@@ -62,7 +55,7 @@ def documents(manifests: str) -> list[Object]:
 
 
 def notes(values: Object) -> str:
-    files = chart().render(values, name=RELEASE, namespace=NAMESPACE)
+    files = helm.render(CHART, values, RELEASE, NAMESPACE)
     return files["compofa-gateway/templates/NOTES.txt"]
 
 

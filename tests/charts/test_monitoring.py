@@ -6,10 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
-import helm_python
 import pytest
 import yaml
 
+from tests.charts import helm
 from tests.charts.rendering import CHART, CLAIM, Object, find, kinds, render
 from tests.charts.validation import problems
 
@@ -32,7 +32,7 @@ DASHBOARD = {"title": "Serving", "panels": [{"legendFormat": "{{device_class}}"}
 
 
 @pytest.fixture
-def with_files(tmp_path: Path) -> helm_python.Chart:
+def with_files(tmp_path: Path) -> Path:
     """The chart with two files of rules and two dashboards, whatever it ships with."""
     copy = tmp_path / CHART.name
     shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("rules", "dashboards"))
@@ -41,7 +41,7 @@ def with_files(tmp_path: Path) -> helm_python.Chart:
     for name in ("one", "two"):
         (copy / "rules" / f"{name}.yaml").write_text(RULES % name)
         (copy / "dashboards" / f"{name}.json").write_text(json.dumps(DASHBOARD, indent=2))
-    return helm_python.Chart.load(copy)
+    return copy
 
 
 def test_each_pod_is_scraped_once() -> None:
@@ -67,26 +67,22 @@ def test_a_monitor_has_the_labels_by_which_prometheus_finds_it() -> None:
     assert labels["app.kubernetes.io/component"] == "gateway"
 
 
-def test_rules_arrive_as_they_are_written(with_files: helm_python.Chart) -> None:
-    rendered = render(ON, loaded=with_files)
+def test_rules_arrive_as_they_are_written(with_files: Path) -> None:
+    rendered = render(ON, chart=with_files)
     rule = find(rendered, "PrometheusRule")
     groups = [yaml.safe_load(RULES % name)["groups"][0] for name in ("one", "two")]
     assert rule["spec"]["groups"] == groups
     assert problems(rule, "1.34") == []
 
 
-def test_a_file_without_rules_is_refused(tmp_path: Path, with_files: helm_python.Chart) -> None:
-    (tmp_path / CHART.name / "rules" / "two.yaml").write_text("group: []\n")
-    with (
-        helm_python.Chart.load(tmp_path / CHART.name) as broken,
-        pytest.raises(helm_python.HelmRenderError, match=r"rules/two\.yaml: expected a file of"),
-    ):
-        render(ON, loaded=broken)
-    with_files.close()
+def test_a_file_without_rules_is_refused(with_files: Path) -> None:
+    (with_files / "rules" / "two.yaml").write_text("group: []\n")
+    with pytest.raises(helm.HelmError, match=r"rules/two\.yaml: expected a file of"):
+        render(ON, chart=with_files)
 
 
-def test_dashboards_arrive_as_they_are_written(with_files: helm_python.Chart) -> None:
-    rendered = render(ON, loaded=with_files)
+def test_dashboards_arrive_as_they_are_written(with_files: Path) -> None:
+    rendered = render(ON, chart=with_files)
     for name in ("one", "two"):
         config = find(rendered, "ConfigMap", f"-{name}")
         assert json.loads(config["data"][f"{name}.json"]) == DASHBOARD

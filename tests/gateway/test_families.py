@@ -26,11 +26,16 @@ from supernet.normalization import PieceAffine
 from supernet.presets import design_space
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
-ENGINES = ("openvino", "torch")
+FAMILIES = ("fashion-mnist-proxyless", "words")
+SERVED = [
+    *((family, "torch") for family in FAMILIES),
+    (FAMILIES[0], "openvino"),
+    pytest.param(FAMILIES[1], "openvino", marks=pytest.mark.slow),  # a minute to compile
+]
 MS_PER_MAC = 1e-6
 
 
-@pytest.fixture(scope="module", params=["fashion-mnist-proxyless", "words"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def net(
     request: pytest.FixtureRequest,
     fold_randomly: FoldRandomly,
@@ -73,7 +78,7 @@ def tensor(space: DesignSpace, resolution: int) -> tuple[TensorInput, torch.Tens
     return TensorInput(form.dtype, shape, values.tobytes()), torch.from_numpy(values)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("net", "engine"), SERVED, indirect=["net"])
 def test_every_budget_is_answered_by_its_subnet(
     net: tuple[Path, Supernet], tmp_path: Path, engine: str
 ) -> None:

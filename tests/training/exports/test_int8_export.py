@@ -43,7 +43,7 @@ def images(fashion: Artifact) -> Int8Images:
     return Int8Images(calibration, measured, "sample")
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_the_accuracy_told_is_that_of_the_file(
     fashion: Artifact, images: Int8Images, tmp_path: Path, name: str
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_resolution_is_how_many_letters_are_read(data: Dataset) -> None:
     assert int(whole.x.max()) < 27
 
 
+@pytest.mark.slow
 def test_a_family_learns_from_them(tmp_path: Path) -> None:
     """A few steps of the recipe: better than chance, and an artifact without anything to fold."""
     recipe = read_recipe("words")
