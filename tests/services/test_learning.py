@@ -85,7 +85,9 @@ def test_a_gateway_learns_and_selects_by_what_it_has_learned(
     assert gateway.metric("compofa_latency_reports_total", **taken) == answer.taken
     (line,) = learned(gateway)
     # It may have looked when only some were in.
-    assert re.fullmatch(r"learned from \d+ reports of 3 clients over version 0", line["source"])
+    assert re.fullmatch(
+        r"learned from \d+ reports of 3 clients over version 0", str(line["source"])
+    )
 
     (info,) = (
         c for c in client.stub.ListDeviceClasses(gateway_pb2.ListDeviceClassesRequest())

@@ -90,7 +90,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_net(
     whole = _run("train", recipe, *only, "--out", tmp_path / "whole", "--threads", "1")
     assert whole.returncode == 0, whole.stderr
     cut = tmp_path / "cut"
-    arguments = ("train", recipe, *only, "--out", cut)
+    arguments: tuple[str | Path, ...] = ("train", recipe, *only, "--out", cut)
     process = subprocess.Popen(
         _command(*arguments), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
