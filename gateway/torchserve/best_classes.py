@@ -14,4 +14,4 @@ def best_classes(logits: NDArray[np.float32], labels: Sequence[str]) -> dict[str
     """Probabilities of the `BEST` classes by logits [classes], the best first."""
     shares = np.exp(logits.astype(np.float64) - logits.max())
     shares /= shares.sum()
-    return {labels[i]: float(shares[i]) for i in np.argsort(-shares, kind="stable")[:BEST]}
+    return {labels[i]: float(shares[i]) for i in np.argsort(-logits, kind="stable")[:BEST]}

@@ -108,7 +108,8 @@ def test_every_budget_is_answered_by_its_subnet(
 def test_what_is_no_input_of_the_net_is_refused(net: tuple[Path, Supernet], tmp_path: Path) -> None:
     folder, supernet = net
     space, form = supernet.space, supernet.space.skeleton.inputs
-    config = ServerConfig(artifact=folder, store=f"sqlite://{tmp_path}/tables.sqlite3")
+    store = f"sqlite://{tmp_path}/tables.sqlite3"
+    config = ServerConfig(artifact=folder, store=store, engine="torch")
     good, _ = tensor(space, max(space.resolutions))
     with open_pipeline(config) as pipeline:
         other = "FP32" if form.dtype == "INT64" else "INT64"

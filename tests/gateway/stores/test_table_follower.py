@@ -271,6 +271,22 @@ async def test_a_mistake_of_ours_does_not_end_the_following(
     assert sum(r.exc_info is not None for r in caplog.records) == 1
 
 
+class Unclosable(EmbeddedStore):
+    """A store that is away when it is closed."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        raise StoreUnavailableError("gone")
+
+
+async def test_a_store_that_fails_as_it_is_closed_does_not_keep_the_follower(
+    tmp_path: Path, manifest: Manifest, alpha: LatencyTable
+) -> None:
+    follower = follower_of(manifest, alpha, lambda: Unclosable(tmp_path / "tables.sqlite3"))
+    async with following(follower):
+        assert follower.up
+
+
 def test_without_a_table_a_class_is_unknown(follower: TableFollower) -> None:
     with pytest.raises(UnknownDeviceClass):
         follower.classes.candidates("phone")
