@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 
+from gateway.cancellation import end_if_cancelled
 from gateway.device_classes import DeviceClasses
 from gateway.table_check import RefusedTableError, read_document
 from gateway.tables import CurrentTable, StoredTable, StoreError, TableDocument, TableStore
@@ -80,6 +81,7 @@ class TableFollower:
             except Exception as error:
                 log.exception("following the store of latency tables failed")
                 self.gone(StoreError(f"table store: {type(error).__name__}"))
+            end_if_cancelled()
             wait_s = SHORTEST_WAIT_S if self._synced_at != before else 2 * wait_s
             wait_s = min(wait_s, LONGEST_WAIT_S)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # not all gateways at once
@@ -95,7 +97,9 @@ class TableFollower:
         store = self._open_store()
         async with aclosing(store), aclosing(store.looks(self._manifest.artifact_hash)) as looks:
             async for _ in looks:
+                end_if_cancelled()  # redis-py 8.1 has been seen to keep a cancellation to itself
                 await self._look(store, self.classes.replace_warm)
+                end_if_cancelled()
 
     async def _look(
         self,
