@@ -6,8 +6,8 @@ import asyncio
 
 
 def end_if_cancelled() -> None:
-    """Raise `CancelledError` where the current task was told to end and has heard of it only as
-    the error of what failed meanwhile: a store that fails as it is closed hides why it is closed.
+    """Raise `CancelledError` where the current task was told to end and has not heard of it, or
+    only as the error of what failed meanwhile: a store that fails as it is closed hides why.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

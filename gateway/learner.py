@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from statistics import median
 
+from gateway.cancellation import end_if_cancelled
 from gateway.config import LearningConfig
 from gateway.device_classes import DeviceClasses
 from gateway.evidence import Evidence, merged, read_evidence
@@ -77,6 +78,7 @@ class Learner:
                 self._store_failed = True
             except Exception:
                 log.exception("learning latency tables failed")
+            end_if_cancelled()
 
     async def look(self) -> None:
         """Move every table for which there is reason. Raises `StoreError`."""

@@ -97,7 +97,7 @@ class TableFollower:
         store = self._open_store()
         async with aclosing(store), aclosing(store.looks(self._manifest.artifact_hash)) as looks:
             async for _ in looks:
-                end_if_cancelled()  # redis-py 8.1 has been seen to keep a cancellation to itself
+                end_if_cancelled()  # with Redis a cancellation has been seen to get lost on the way
                 await self._look(store, self.classes.replace_warm)
                 end_if_cancelled()
 
