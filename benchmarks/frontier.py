@@ -28,7 +28,7 @@ RESULT = Path("benchmarks/results/frontier.json")
 def main() -> None:
     manifest = read_manifest(shipped.artifact_folder())
     frontier = manifest.catalog.frontier()
-    rows = [entry.model_dump() for entry in frontier]
+    rows = [entry.model_dump(exclude={"int8"}) for entry in frontier]
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({"frontier": rows}, indent=1) + "\n", encoding="utf-8")
     _print(frontier)

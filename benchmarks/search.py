@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 from rivals.evolution import OneAtATime
 
-from gateway.evolution import Evolution, evolve
-from gateway.genome import Genome
 from gateway.request import Constraints
+from gateway.search.evolution import Evolution, evolve
+from gateway.search.genome import Genome
 from gateway.select import Candidates, Goal, select
 from supernet import shipped
 from supernet.accuracy_predictor import TRAINED_RESOLUTIONS, AccuracyPredictor, Float32

@@ -27,7 +27,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from gateway.stores import open_store
+from gateway.stores.by_url import open_store
 from protos.compofa.v1 import gateway_pb2
 from supernet import shipped
 from supernet.latency import LatencyTable

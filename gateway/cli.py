@@ -34,7 +34,10 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
-    from gateway import cli_search, cli_tables
+    from gateway.commands import fetch as cli_fetch
+    from gateway.commands import search as cli_search
+    from gateway.commands import tables as cli_tables
+    from gateway.commands import token as cli_token
 
     parser = Parser(prog=prog, description="Serve the subnets of a trained supernet.")
     commands = parser.add_subparsers(
@@ -44,6 +47,8 @@ def build_parser(prog: str) -> Parser:
     cli_tables.add_commands(commands)
     _add_serve(commands)
     _add_infer(commands)
+    cli_fetch.add_command(commands)
+    cli_token.add_commands(commands)
     _add_demo(commands)
     return parser
 
@@ -88,7 +93,7 @@ def artifact_of(arguments: argparse.Namespace) -> Path:
 
 def classes_of(arguments: argparse.Namespace) -> DeviceClasses:
     """The device classes there are now, by `--artifact` and `--store`."""
-    from gateway.stores import read_device_classes
+    from gateway.stores.by_url import read_device_classes
     from supernet.manifest import read_manifest
 
     artifact = artifact_of(arguments)
@@ -112,10 +117,13 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _add_serve(commands: Commands) -> None:
+    from gateway.commands import security as cli_security
+
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
     parser.add_argument("--host", help="127.0.0.1 unless told otherwise")
     parser.add_argument("--port", type=int, help="gRPC, 50051; 0 takes a free one")
+    parser.add_argument("--metrics-host", metavar="HOST", help="HTTP; as --host by default")
     parser.add_argument("--metrics-port", type=int, help="HTTP, 9090; 0 takes a free one")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="written once ready")
     add_store(parser)
@@ -123,12 +131,52 @@ def _add_serve(commands: Commands) -> None:
     parser.add_argument("--grace-s", type=float, help="how long a drain may take")
     parser.add_argument("--max-batch", type=int, help="most rows in one tensor")
     parser.add_argument("--max-pending", type=int, help="most requests waiting or running")
-    parser.add_argument("--max-resident-mib", type=int, help="weights kept in memory")
-    parser.add_argument("--workers", type=int, help="forwards at once")
-    parser.add_argument("--threads", type=int, help="torch's threads for one forward")
+    parser.add_argument("--max-resident-mib", type=int, help="weights of subnets compiled whole")
+    parser.add_argument("--engine", choices=("auto", "openvino", "torch"), help="auto by default")
+    parser.add_argument("--precision", choices=("f32", "bf16"), help="f32 by default")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; a GPU if there is")
+    parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
+    parser.add_argument("--workers", type=int, help="batches at once; by default one a core")
+    parser.add_argument("--threads", type=int, help="cores for one batch, 1 by default")
     parser.add_argument("--no-request-logs", action="store_true")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="info by default; while it runs, SIGUSR1 says more and SIGUSR2 less",
+    )
+    _add_exports(parser)
     _add_learning(parser)
+    cli_security.add_options(parser)
     parser.set_defaults(run=serve)
+
+
+def _add_exports(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("handing out subnets as files")
+    group.add_argument("--no-fetch", action="store_true", help="hand out none")
+    group.add_argument("--export-cache", type=Path, metavar="DIR", help="by default in your own")
+    group.add_argument("--max-export-cache-mib", type=int, metavar="N", help="1024")
+    group.add_argument("--max-export-builds", type=int, metavar="N", help="at once, 1")
+    group.add_argument("--max-export-build-s", type=float, metavar="S", help="for one, 600")
+    group.add_argument("--max-fetches", type=int, metavar="N", help="at once, 64")
+
+
+def _exports_of(arguments: argparse.Namespace) -> dict[str, object] | None:
+    """The fields that the options give. Raises `ValueError` where nothing is handed out."""
+    from gateway.config import MIB
+
+    mib = arguments.max_export_cache_mib
+    options = {
+        "export_cache": ("cache", arguments.export_cache),
+        "max_export_cache_mib": ("max_cache_bytes", None if mib is None else mib * MIB),
+        "max_export_builds": ("max_builds", arguments.max_export_builds),
+        "max_export_build_s": ("max_build_s", arguments.max_export_build_s),
+        "max_fetches": ("max_streams", arguments.max_fetches),
+    }
+    given = {name: value for name, value in options.items() if value[1] is not None}
+    if given and arguments.no_fetch:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise ValueError(f"{option}: has no meaning with --no-fetch")
+    return None if arguments.no_fetch else dict(given.values())
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +209,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
     from pydantic import ValidationError
 
-    from gateway import server
+    from gateway.commands import security as cli_security
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
@@ -172,7 +220,11 @@ def serve(arguments: argparse.Namespace) -> int:
     }
     if arguments.max_resident_mib is not None:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
-    given["learning"] = _learning_of(arguments)
+    given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
+    given["security"] = cli_security.security_of(arguments)
+    cli_security.quieten()
+    from gateway import server
+
     try:
         config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
     except ValidationError as error:
@@ -181,18 +233,21 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _add_infer(commands: Commands) -> None:
+    from gateway.commands import credentials as cli_credentials
+
     parser = commands.add_parser("infer", help="classify images, here or by a gateway")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     add_constraints(parser)
     parser.add_argument("--artifact", type=Path, metavar="DIR", help="the shipped one by default")
     parser.add_argument("--target", metavar="HOST:PORT", help="ask this gateway instead")
     add_store(parser)
+    cli_credentials.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.set_defaults(run=_infer)
 
 
 def _infer(arguments: argparse.Namespace) -> int:
-    from gateway import cli_infer
+    from gateway.commands import infer as cli_infer
 
     return cli_infer.infer(arguments)
 
@@ -204,6 +259,6 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from gateway import demo
+    from gateway.commands import demo
 
     return demo.run_shipped(arguments.images)

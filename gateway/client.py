@@ -1,108 +1,128 @@
-"""A small client of a gateway, as the command line and the demo use it.
+"""A client of a gateway. `gateway.async_client` has the same for asyncio.
 
-Uses nothing but the generated protocol; anyone's own client can be made the same way.
+>>> with Client("localhost:50051", Constraints("phone"), deadline_s=0.1) as client:
+...     client.infer(Path("bag.png").read_bytes()).label     # doctest: +SKIP
+'bag'
+
+Calls that a gateway turned away because it drains, or is full, are tried again while the deadline
+lasts, after the time it names. Safe to use from several threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
 
-from gateway.request import Answer, Constraints
+from gateway.client_values import (
+    CHANNEL_OPTIONS,
+    DEFAULT_DEADLINE_S,
+    CallError,
+    Inferred,
+    Input,
+    Reported,
+    call_error,
+    infer_request,
+    inferred,
+    needed,
+    report_requests,
+    reported,
+    select_request,
+)
+from gateway.credentials import Credentials
+from gateway.exports.key import DEFAULT_FORMAT
+from gateway.fetching.download import DEFAULT_FETCH_DEADLINE_S, Download
+from gateway.fetching.fetched import Fetched
+from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
-DEFAULT_DEADLINE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """What one image was answered with: the class as index and name, which subnet, its cost."""
-
-    subnet: str
-    class_index: int
-    label: str
-    expected_accuracy: float
-    predicted_latency_ms: float
-    compute_ms: float
-    queue_ms: float
-    degraded: bool
-
-    @classmethod
-    def of(cls, answer: Answer, labels: tuple[str, ...]) -> Classified:
-        """The first row of an answer made in this process."""
-        best = int(answer.logits[0].argmax())
-        return cls(
-            subnet=answer.selection.subnet,
-            class_index=best,
-            label=labels[best],
-            expected_accuracy=answer.selection.accuracy,
-            predicted_latency_ms=answer.selection.latency_ms,
-            compute_ms=answer.compute_ms,
-            queue_ms=answer.queue_ms,
-            degraded=answer.selection.degraded,
-        )
-
-    def as_json(self) -> dict[str, object]:
-        """The object that `infer --json` prints."""
-        return {
-            "subnet": self.subnet,
-            "class": self.class_index,
-            "label": self.label,
-            "expected_accuracy": self.expected_accuracy,
-            "predicted_latency_ms": self.predicted_latency_ms,
-            "compute_ms": self.compute_ms,
-            "queue_ms": self.queue_ms,
-            "degraded": self.degraded,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What became of reported latencies. `refused` has, by reason, how many, and `messages` what
-    was wrong with the first of them."""
-
-    taken: int
-    refused: dict[str, int]
-    messages: dict[str, str]
-
-
-class CallError(ValueError):
-    """A gateway turned a call down or could not be reached; one line with the status."""
+__all__ = ["CallError", "Client", "Constraints", "Credentials", "Fetched", "Inferred", "Reported"]
 
 
 class Client:
-    """One connection to the gateway at `target` (HOST:PORT). Use it as a context manager."""
+    """One connection to the gateway, or the gateways, at `target` (HOST:PORT).
 
-    def __init__(self, target: str, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
-        self.target, self._deadline_s = target, deadline_s
-        self._channel = grpc.insecure_channel(target)
+    `constraints` are those of calls that give none, `deadline_s` the seconds until an answer must
+    be there, `credentials` how the gateway is known and what it is shown. Use it as a context
+    manager, or `close` it. Raises `ValueError` for credentials that cannot be used, `OSError`.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        constraints: Constraints | None = None,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.target, self._constraints, self._deadline_s = target, constraints, deadline_s
+        shown = credentials or Credentials()
+        self._metadata, of_channel = shown.of_call(target), shown.of_channel()
+        self._channel = (
+            grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            if of_channel is None
+            else grpc.secure_channel(target, of_channel, CHANNEL_OPTIONS)
+        )
         self._stub = gateway_pb2_grpc.SubnetGatewayStub(self._channel)
 
-    def classify(self, image: bytes, constraints: Constraints) -> Classified:
-        """The answer for one encoded image. Raises `CallError`."""
-        request = gateway_pb2.InferRequest(
-            device_class=constraints.device_class,
-            latency_budget_ms=constraints.latency_budget_ms,
-            min_accuracy=constraints.min_accuracy,
-            image=image,
-        )
+    def infer(
+        self, given: Input, constraints: Constraints | None = None, deadline_s: float | None = None
+    ) -> Inferred:
+        """The answer for one encoded image, or for the rows of an array. Raises `CallError`, and
+        `InvalidRequest` for what cannot be asked."""
+        request = infer_request(given, constraints or self._constraints)
         try:
-            response = self._stub.Infer(request, timeout=self._deadline_s)
+            response = self._stub.Infer(
+                request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
-            raise CallError(f"{self.target}: {_described(error)}") from None
-        return _classified(response)
+            raise call_error(self.target, error) from None
+        return inferred(self.target, response)
+
+    def infer_stream(
+        self, given: Iterable[Input], constraints: Constraints | None = None
+    ) -> Iterator[Inferred | CallError]:
+        """An answer to each, in order, or the error it ended with; each has the deadline from when
+        the gateway reads it. `given` is taken from while answers come, in a thread. Raises
+        `CallError` where the stream itself ends early, as it does where a gateway drains."""
+        asked = constraints or self._constraints
+        requests = (infer_request(each, asked, self._deadline_s) for each in given)
+        stream = self._stub.InferStream(requests, metadata=self._metadata)
+        try:
+            for response in stream:
+                try:
+                    yield inferred(self.target, response)
+                except CallError as error:
+                    yield error
+        except grpc.RpcError as error:
+            raise call_error(self.target, error) from None
+        finally:
+            stream.cancel()
+
+    def select(
+        self, constraints: Constraints | None = None, max_resolution: int | None = None
+    ) -> gateway_pb2.SelectSubnetResponse:
+        """What an idle gateway would answer with. Raises `CallError`."""
+        request = select_request(constraints or self._constraints, max_resolution)
+        try:
+            return self._stub.SelectSubnet(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
+        except grpc.RpcError as error:
+            raise call_error(self.target, error) from None
 
     def device_classes(self) -> list[gateway_pb2.DeviceClass]:
         """The device classes the gateway knows. Raises `CallError`."""
         request = gateway_pb2.ListDeviceClassesRequest()
         try:
-            response = self._stub.ListDeviceClasses(request, timeout=self._deadline_s)
+            response = self._stub.ListDeviceClasses(
+                request, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
-            raise CallError(f"{self.target}: {_described(error)}") from None
+            raise call_error(self.target, error) from None
         return list(response.device_classes)
 
     def report_latency(
@@ -111,21 +131,54 @@ class Client:
         """Tell the gateway how long subnets took on this device: pairs of subnet id and
         milliseconds. Fewer may be counted than were sent: a gateway bounds a stream's length.
         Raises `CallError`, with UNIMPLEMENTED where the gateway does not learn."""
-        requests = (
-            gateway_pb2.ReportLatencyRequest(
-                device_class=device_class, subnet=subnet, latency_ms=latency_ms, client=client
-            )
-            for subnet, latency_ms in measured
-        )
+        requests = report_requests(device_class, measured, client)
         try:
-            response = self._stub.ReportLatency(requests, timeout=self._deadline_s)
+            response = self._stub.ReportLatency(
+                requests, timeout=self._deadline_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
-            raise CallError(f"{self.target}: {_described(error)}") from None
-        return Reported(
-            taken=response.taken,
-            refused={reason.reason: reason.reports for reason in response.reasons},
-            messages={reason.reason: reason.message for reason in response.reasons},
-        )
+            raise call_error(self.target, error) from None
+        return reported(response)
+
+    def fetch(
+        self,
+        out: Path,
+        constraints: Constraints | None = None,
+        format: str = DEFAULT_FORMAT,
+        deadline_s: float = DEFAULT_FETCH_DEADLINE_S,
+    ) -> Fetched:
+        """Bring the subnet that the constraints select into the file `out`, which is the whole new
+        one afterwards or as it was before; nothing is sent where it is that one already.
+
+        A stream that breaks is gone on with, and so is, by a later call, what a call that was
+        ended has left beside `out`. `deadline_s` is for all of it, the gateway's building too.
+        Raises `CallError`, `ValueError` for an `out` that is no file, `OSError`.
+        """
+        until = time.monotonic() + deadline_s
+        with Download(
+            self.target, out, format, needed(constraints or self._constraints)
+        ) as download:
+            while True:
+                try:
+                    self._receive(download, until)
+                    return download.finish()
+                except CallError as error:
+                    time.sleep(min(download.pause_s(error), max(0.0, until - time.monotonic())))
+
+    def _receive(self, download: Download, until: float) -> None:
+        left_s = max(0.0, until - time.monotonic())
+        stream = self._stub.FetchSubnet(download.request(), timeout=left_s, metadata=self._metadata)
+        try:
+            for response in stream:
+                if not download.take(response):
+                    return
+        except grpc.RpcError as error:
+            raise call_error(self.target, error) from None
+        finally:
+            stream.cancel()
+
+    def close(self) -> None:
+        self._channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -136,24 +189,4 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._channel.close()
-
-
-def _classified(response: gateway_pb2.InferResponse) -> Classified:
-    prediction = response.predictions[0]
-    return Classified(
-        subnet=response.subnet,
-        class_index=prediction.class_index,
-        label=prediction.label,
-        expected_accuracy=response.expected_accuracy,
-        predicted_latency_ms=response.predicted_latency_ms,
-        compute_ms=response.compute_ms,
-        queue_ms=response.queue_ms,
-        degraded=response.degraded,
-    )
-
-
-def _described(error: grpc.RpcError) -> str:
-    """The status and what the gateway said. What a stub raises is a call as well."""
-    code, details = getattr(error, "code", None), getattr(error, "details", None)
-    return f"{code().name}: {details()}" if code and details else str(error)
+        self.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
+from gateway.security.config import SecurityConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
+DEFAULT_MAX_RESIDENT_BYTES = 256 * MIB
 DEFAULT_MAX_PENDING = 256
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -70,6 +73,26 @@ class LearningConfig(BaseModel):
     )
 
 
+class ExportConfig(BaseModel):
+    """How subnets are handed out as files, and what bounds that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cache: Path | None = Field(
+        default=None,
+        description="folder of the exports that were built; the user's cache folder if absent",
+    )
+    max_cache_bytes: Bytes = Field(
+        default=1024 * MIB,
+        description="bound on that folder; what was not asked for longest goes first",
+    )
+    max_builds: Count = Field(default=1, description="exports that are built at once")
+    max_build_s: float = Field(
+        default=600.0, gt=0, le=86400.0, description="how long one may take to build"
+    )
+    max_streams: Count = Field(default=64, description="fetches at once, waiting ones too")
+
+
 class ServerConfig(BaseModel):
     """Everything `serve` needs, validated and frozen. Port 0 takes a free one."""
 
@@ -79,10 +102,13 @@ class ServerConfig(BaseModel):
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="address to listen on; there is no authentication, so only this machine "
-        "unless told otherwise",
+        description="address to listen on; only this machine unless told otherwise, for without "
+        "`security` everybody is let in",
     )
     port: Port = Field(default=50051, description="gRPC")
+    metrics_host: str | None = Field(
+        default=None, min_length=1, description="address for HTTP; as for gRPC if absent"
+    )
     metrics_port: Port = Field(default=9090, description="HTTP: /metrics and /healthz")
     port_file: Path | None = Field(
         default=None, description="written once ready: the ready line's JSON object"
@@ -108,21 +134,58 @@ class ServerConfig(BaseModel):
         default=DEFAULT_MAX_PENDING, description="most requests queued or running"
     )
     max_resident_bytes: Bytes = Field(
-        default=256 * MIB, description="bound on the weights of the subnets kept in memory"
+        default=DEFAULT_MAX_RESIDENT_BYTES,
+        description="bound on the weights of subnets compiled whole",
     )
-    workers: Count = Field(default=1, description="forwards that run at once")
-    threads: Count | None = Field(
-        default=None, description="torch's threads for one forward; torch's own choice if absent"
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        default="auto", description="what runs subnets: the fastest that is installed, or this one"
     )
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32", description="bf16 is faster on processors that have it, and less exact"
+    )
+    device: str | None = Field(
+        default=None,
+        min_length=1,
+        description="cpu, or cuda or cuda:1 with the engine torch; a GPU if there is one and no "
+        "other engine is asked for",
+    )
+    compile_cache: Path | None = Field(
+        default=None,
+        description="folder of what the engine has compiled, for a faster start; the user's cache "
+        "folder if absent",
+    )
+    workers: Count | None = Field(
+        default=None, description="batches that run at once; if absent one a core, two on a GPU"
+    )
+    threads: Count = Field(default=1, description="cores for one batch")
     log_requests: bool = Field(default=True, description="one JSON line a request")
+    log_level: Level = Field(
+        default="info",
+        description="from which level on lines are written; SIGUSR1 and SIGUSR2 change it",
+    )
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
+    )
+
+    exports: ExportConfig | None = Field(
+        default=ExportConfig(), description="hand out subnets as files; off if none"
+    )
+    security: SecurityConfig = Field(
+        default=SecurityConfig(), description="TLS, callers and their limits"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.port == self.metrics_port != 0:
             raise ValueError(f"metrics_port {self.metrics_port}: expected another than the port")
+        if self.security.health_port and self.security.health_port in (
+            self.port,
+            self.metrics_port,
+        ):
+            raise ValueError(
+                f"health_port {self.security.health_port}: expected another than port and "
+                "metrics_port"
+            )
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(
                 f"max_image_bytes {self.max_image_bytes}: expected at most max_message_bytes, "

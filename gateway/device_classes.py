@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import UnknownDeviceClass
 from gateway.select import Candidates
-from gateway.tables import DeviceClassInfo, StoredTable
+from gateway.stores.tables import DeviceClassInfo, StoredTable
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
 

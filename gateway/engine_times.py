@@ -1,60 +1,80 @@
-"""How long the engine takes here and now: a running mean a subnet, corrected by every answer.
+"""How long the engine takes here and now: what was measured at the start, corrected by every run.
 
-Latency tables speak of the caller's device; these times are the gateway's own, and only
-decide whether a deadline can still be met.
+Latency tables speak of the caller's device; these times are the gateway's own. A correction is the
+ratio of what a run took to what was expected of it. Each subnet has one, and all share one, which
+holds for those that did not run lately: a machine that slows down slows all of them.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-WEIGHT = 0.2  # of the newest time in the mean
+from gateway.engines.costs import Line
+
+SMOOTHING_S = 2.0  # the time in which an old ratio loses all but a third of its weight
+NEWEST_AT_LEAST = 0.05  # of the weight, however fast runs follow one another
 FORGOTTEN_AFTER_S = 30.0  # so that one slow spell does not shut a subnet out for good
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """An exponentially weighted mean in milliseconds, and when it last changed."""
+    """An exponentially weighted mean, and when it last changed."""
 
-    ms: float
+    value: float
     at: float
 
 
 class EngineTimes:
-    """Running means by subnet and size of the batch (in powers of two). Thread-safe."""
+    """Expected and corrected milliseconds. Thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, lines: Callable[[str], Line], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`lines` gives what was measured of a subnet."""
+        self._lines, self._clock = lines, clock
         self._lock = threading.Lock()
-        self._means: dict[int, dict[str, Mean]] = {}
-        self._overall: Mean | None = None
+        self._subnets: dict[str, Mean] = {}
+        self._all: Mean | None = None
+        self._preparation: Mean | None = None
 
-    def record(self, subnet: str, rows: int, ms: float) -> None:
-        """Take in what one forward of `rows` images took."""
+    def record(self, subnet: str, images: int, ms: float) -> float:
+        """Take in what one run took. Returns what was expected of it, in ms."""
+        expected = self._engine_ms(subnet, images)
+        ratio = ms / max(self._lines(subnet).ms(images), 1e-6)
         now = self._clock()
         with self._lock:
-            means = self._means.setdefault(rows.bit_length(), {})
-            means[subnet] = self._updated(means.get(subnet), ms, now)
-            self._overall = self._updated(self._overall, ms, now)
+            self._subnets[subnet] = _updated(self._subnets.get(subnet), ratio, now)
+            self._all = _updated(self._all, ratio, now)
+        return expected
 
-    def expected_ms(self, rows: int) -> Mapping[str, float]:
-        """Expected milliseconds of each subnet that ran lately with about `rows` images."""
-        since = self._clock() - FORGOTTEN_AFTER_S
+    def record_preparation(self, images: int, ms: float) -> None:
+        """Take in what decoding, resizing and normalising took."""
+        now = self._clock()
         with self._lock:
-            means = self._means.get(rows.bit_length(), {})
-            return {subnet: mean.ms for subnet, mean in means.items() if mean.at >= since}
+            self._preparation = _updated(self._preparation, ms / images, now)
 
-    @property
-    def typical_ms(self) -> float:
-        """The mean over whatever ran lately, 0 where nothing did."""
-        overall = self._overall
-        lately = overall is not None and overall.at >= self._clock() - FORGOTTEN_AFTER_S
-        return overall.ms if overall is not None and lately else 0.0
+    def expected_ms(self, subnet: str, images: int) -> float:
+        """What a worker is expected to need for so many images, preparation included."""
+        preparation = self._preparation
+        return self._engine_ms(subnet, images) + (preparation.value if preparation else 0) * images
 
-    def _updated(self, old: Mean | None, ms: float, now: float) -> Mean:
-        if old is None or old.at < now - FORGOTTEN_AFTER_S:
-            return Mean(ms, now)
-        return Mean(old.ms + WEIGHT * (ms - old.ms), now)
+    def _engine_ms(self, subnet: str, images: int) -> float:
+        return self._lines(subnet).ms(images) * self._ratio(subnet)
+
+    def _ratio(self, subnet: str) -> float:
+        since = self._clock() - FORGOTTEN_AFTER_S
+        for mean in (self._subnets.get(subnet), self._all):
+            if mean is not None and mean.at >= since:
+                return mean.value
+        return 1.0
+
+
+def _updated(old: Mean | None, value: float, now: float) -> Mean:
+    if old is None or old.at < now - FORGOTTEN_AFTER_S:
+        return Mean(value, now)
+    weight = max(NEWEST_AT_LEAST, 1 - math.exp(-(now - old.at) / SMOOTHING_S))
+    return Mean(old.value + weight * (value - old.value), now)

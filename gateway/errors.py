@@ -58,6 +58,17 @@ class UnknownDeviceClass(GatewayError):
         super().__init__(f"device_class: {shown(name)} is not known; {there_are}")
 
 
+class UnknownModel(GatewayError):
+    """A protocol that names models names one that is not served here: says which is."""
+
+    code = "NOT_FOUND"
+    safe_message = "unknown model"
+
+    def __init__(self, name: str, version: str, served: str) -> None:
+        given = shown(name) + (f", version {shown(version)}" if version else "")
+        super().__init__(f"model: {given} is not served; there is {served!r}, version '1'")
+
+
 class NoSubnet(GatewayError):
     """No subnet meets the budget or the accuracy: the message names the nearest there is."""
 
@@ -87,6 +98,63 @@ class TooManyReporters(QueueFull):
     """Too many streams of reports are open already."""
 
     safe_message = "too many streams of reports are open"
+
+
+class TooManyFetches(QueueFull):
+    """Too many exports are being handed out already."""
+
+    safe_message = "too many exports are being fetched"
+
+
+class Unauthenticated(GatewayError):
+    """The caller does not say who it is, or is not known: says what was expected, never what was
+    given."""
+
+    code = "UNAUTHENTICATED"
+    safe_message = "expected a token or a client certificate"
+
+
+class NotAllowed(GatewayError):
+    """The caller is known and may not do this: says what it may."""
+
+    code = "PERMISSION_DENIED"
+    safe_message = "the caller may not do this"
+
+    def __init__(self, who: str, right: str, rights: Iterable[str]) -> None:
+        may = ", ".join(sorted(rights)) or "nothing"
+        super().__init__(f"{shown(who)} may not {right}; it may {may}")
+
+
+class TooFast(QueueFull):
+    """This caller has used up its rate; the gateway itself may be idle."""
+
+    safe_message = "the caller has used up its rate"
+
+
+class NotFetching(GatewayError):
+    """This gateway hands no exports out."""
+
+    code = "UNIMPLEMENTED"
+    safe_message = "this gateway hands no exports out; its option --no-fetch is on"
+
+
+class CannotExport(GatewayError):
+    """The subnet cannot be had in this format from this gateway: the message says why."""
+
+    code = "FAILED_PRECONDITION"
+    safe_message = "the subnet cannot be exported"
+
+    @classmethod
+    def for_want_of_room(cls) -> CannotExport:
+        """Of the gateway's disk."""
+        return cls("the gateway's disk has no room for the export")
+
+
+class NotReading(GatewayError):
+    """The caller takes no more of a stream; where its connection was at fault it may go on."""
+
+    code = "UNAVAILABLE"
+    safe_message = "the caller has stopped reading"
 
 
 class NotLearning(GatewayError):

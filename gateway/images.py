@@ -2,32 +2,34 @@
 
 Bytes from outside are not trusted: whatever is wrong with them becomes `InvalidRequest`. An
 image is decoded straight to the resolution of the subnet chosen; a raw tensor is taken to be
-normalised already, and is reduced where the subnet's resolution is lower.
+normalised already, and is reduced where the subnet's resolution is lower. Tokens come raw only;
+a subnet that reads fewer takes the first.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
-from torch.nn import functional as F
 
 from gateway.errors import InvalidRequest
 from gateway.request import ImageInput, ModelInput, TensorInput
 from supernet.design_space import DesignSpace
-from supernet.manifest import Preprocessing
+from supernet.manifest import AnyPreprocessing, Preprocessing
+from supernet.skeleton import Inputs
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 50_000_000  # an image that decodes to more is refused before it is decoded
-BYTES_PER_VALUE = 4
+ELEMENTS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
+"""On the wire, by what protocols call them."""
 
+Values = NDArray[np.float32] | NDArray[np.int64]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels."""
 ChooseBox = Callable[[int, int], Box]
@@ -48,32 +50,37 @@ class InputSize:
 
 def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> InputSize:
     """What can be known without looking at the content. Raises `InvalidRequest`."""
+    inputs = space.skeleton.inputs
     if isinstance(model_input, ImageInput):
+        if inputs.kind != "image":
+            raise InvalidRequest("input", "image", f"a tensor of {inputs.kind}")
         if not model_input.data:
             raise InvalidRequest("image", "", f"the bytes of one image: {_either(FORMATS)}")
         return InputSize(1, None)
-    _check_form(model_input, space, max_batch)
-    expected = math.prod(model_input.shape) * BYTES_PER_VALUE
+    _check_form(model_input, inputs, space.resolutions, max_batch)
+    expected = math.prod(model_input.shape) * ELEMENTS[inputs.dtype].itemsize
     given = memoryview(model_input.data).nbytes
     if given != expected:
-        raise InvalidRequest(
-            "tensor.raw", given, f"{expected} bytes of FP32 for shape {list(model_input.shape)}"
-        )
-    return InputSize(model_input.shape[0], model_input.shape[2])
+        form = f"{inputs.dtype} for shape {list(model_input.shape)}"
+        raise InvalidRequest("tensor.raw", given, f"{expected} bytes of {form}")
+    return InputSize(model_input.shape[0], model_input.shape[-1])
 
 
 def prepare(
-    model_input: ModelInput, resolution: int, space: DesignSpace, preprocessing: Preprocessing
-) -> Tensor:
-    """Normalised input [B, C, resolution, resolution], FP32. Raises `InvalidRequest`.
+    model_input: ModelInput, resolution: int, space: DesignSpace, preprocessing: AnyPreprocessing
+) -> Values:
+    """What the net takes at a resolution, batch first, C-contiguous. Raises `InvalidRequest`.
 
     `size_of` has accepted the input before.
     """
+    inputs = space.skeleton.inputs
+    if isinstance(model_input, TensorInput) and inputs.kind == "tokens":
+        return np.ascontiguousarray(tokens_from_raw(model_input, inputs)[:, :resolution])
     if isinstance(model_input, TensorInput):
         return reduced(tensor_from_raw(model_input), resolution)
-    channels = space.skeleton.in_channels
-    pixels = decode(model_input.data, resolution, channels, preprocessing.box)
-    return torch.from_numpy(normalised(pixels, preprocessing)[None])
+    assert isinstance(preprocessing, Preprocessing), "size_of takes images for nets of images"
+    pixels = decode(model_input.data, resolution, inputs.channels, preprocessing.box)
+    return normalised(pixels, preprocessing)[None]
 
 
 def decode(
@@ -105,34 +112,51 @@ def normalised(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArr
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
-def tensor_from_raw(tensor: TensorInput) -> Tensor:
-    """The values [B, C, H, W] of a raw tensor, copied. Raises `InvalidRequest` if not finite."""
-    x = np.frombuffer(tensor.data, "<f4").astype(np.float32).reshape(tensor.shape)
-    if not np.isfinite(x).all():
+def tensor_from_raw(tensor: TensorInput) -> NDArray[np.float32]:
+    """The values [B, C, H, W] of a raw tensor, as they lie there. Raises `InvalidRequest` if not
+    finite."""
+    x = np.frombuffer(tensor.data, "<f4").astype(np.float32, copy=False).reshape(tensor.shape)
+    if not tensor.any_values and not np.isfinite(x).all():
         first = int(np.flatnonzero(~np.isfinite(x))[0])
         raise InvalidRequest("tensor.raw", float(x.flat[first]), f"finite values (value {first})")
-    return torch.from_numpy(x)
+    return x
 
 
-def reduced(x: Tensor, resolution: int) -> Tensor:
+def tokens_from_raw(tensor: TensorInput, inputs: Inputs) -> NDArray[np.int64]:
+    """The tokens [B, T] of a raw tensor. Raises `InvalidRequest` for one that is none, unless any
+    are taken: then it is as if there were none in its place."""
+    x = np.frombuffer(tensor.data, "<i8").astype(np.int64, copy=False).reshape(tensor.shape)
+    wrong = (x < 0) | (x >= inputs.vocabulary)
+    if not wrong.any():
+        return x
+    if tensor.any_values:
+        return np.where(wrong, 0, x)
+    first = int(np.flatnonzero(wrong)[0])
+    expected = f"tokens from 0 to {inputs.vocabulary - 1} (value {first})"
+    raise InvalidRequest("tensor.raw", int(x.flat[first]), expected)
+
+
+def reduced(x: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
     """[B, C, H, W] at `resolution`, which is not above H: bilinear, antialiased."""
     if x.shape[-1] == resolution:
         return x
     assert x.shape[-1] > resolution, "a raw tensor is never enlarged"
-    return F.interpolate(x, (resolution, resolution), mode="bilinear", antialias=True)
+    planes = [Image.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:])]
+    size = (resolution, resolution)
+    small = [np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes]
+    return np.stack(small).reshape(*x.shape[:2], *size)
 
 
-def _check_form(tensor: TensorInput, space: DesignSpace, max_batch: int) -> None:
-    channels, resolutions = space.skeleton.in_channels, space.resolutions
-    expected = f"[1 to {max_batch}, {channels}, R, R] with R one of {list(resolutions)}"
-    if tensor.dtype != "FP32":
-        raise InvalidRequest("tensor.dtype", tensor.dtype, "'FP32'")
-    if len(tensor.shape) != 4:
+def _check_form(
+    tensor: TensorInput, inputs: Inputs, resolutions: Sequence[int], max_batch: int
+) -> None:
+    if tensor.dtype != inputs.dtype:
+        raise InvalidRequest("tensor.dtype", tensor.dtype, repr(inputs.dtype))
+    rows, *row = tensor.shape or (0,)
+    if not (1 <= rows <= max_batch and any(inputs.shape(r) == tuple(row) for r in resolutions)):
+        form = ", ".join(["R"] if inputs.kind == "tokens" else [str(inputs.channels), "R", "R"])
+        expected = f"[1 to {max_batch}, {form}] with R one of {list(resolutions)}"
         raise InvalidRequest("tensor.shape", list(tensor.shape[:8]), expected)
-    rows, given_channels, height, width = tensor.shape
-    fits = given_channels == channels and height == width and height in resolutions
-    if not (fits and 1 <= rows <= max_batch):
-        raise InvalidRequest("tensor.shape", list(tensor.shape), expected)
 
 
 def _check_pixels(image: Image.Image) -> None:

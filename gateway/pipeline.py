@@ -1,88 +1,100 @@
-"""From a request to its answer: select, wait for a worker, decode, run.
+"""From a request to its answer: the one path that every protocol is a translation onto.
 
-The one place where selection, engine and device classes meet. Knows no protocol; an event
-loop calls `infer`, a command line `infer_sync`.
+Where selection, scheduler, engine and device classes meet. Knows no protocol; an event loop calls
+`infer`, a command line `infer_sync`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
-
-import numpy as np
-import torch
+from typing import Protocol, Self
 
 from gateway import images
-from gateway.config import DEFAULT_MAX_PENDING, ServerConfig
+from gateway.config import DEFAULT_MAX_PENDING
 from gateway.device_classes import DeviceClasses
-from gateway.engine import Engine, TorchEngine
 from gateway.engine_times import EngineTimes
-from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest, QueueFull
+from gateway.engines.costs import Line
+from gateway.errors import DeadlineExceeded
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
-from gateway.select import select
-from gateway.stores import read_device_classes
-from gateway.tables import DeviceClassInfo
-from supernet import artifact
-from supernet.architecture import Architecture
+from gateway.scheduling.batch_runner import BatchRunner, Lane
+from gateway.scheduling.job import Job
+from gateway.scheduling.ladder import Ladder, ladder
+from gateway.scheduling.scheduler import Limits, Scheduler
+from gateway.select import Candidates, Goal, select
+from gateway.stores.tables import DeviceClassInfo
 from supernet.manifest import Manifest
 
-__all__ = ["DeviceClassInfo", "Pipeline", "make_pipeline", "open_pipeline"]
+__all__ = ["DeviceClassInfo", "Pipeline"]
 
-SHORTEST_RETRY_S = 0.05
+_KEPT_LADDERS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request whose form is right. Times are the clock's, in seconds; `until` is the
-    deadline, `arrived` when the request came."""
+class Engine(Protocol):
+    """What the pipeline needs of an engine, and those who watch it."""
 
-    model_input: ModelInput
-    constraints: Constraints
-    size: images.InputSize
-    arrived: float
-    until: float | None
+    def lane(self) -> Lane:
+        """For one thread."""
+        ...
+
+    @property
+    def resident_bytes(self) -> int: ...
+
+    @property
+    def whole_subnets(self) -> int: ...
+
+    @property
+    def compile_failures(self) -> int: ...
+
+
+class Costs(Protocol):
+    """What runs of a subnet cost the engine, before anything ran."""
+
+    def of(self, subnet: str, /) -> Line: ...
 
 
 class Pipeline:
-    """Answers requests for one artifact, `num_workers` at a time, and bounds those that wait.
-
-    `infer` belongs to one event loop; everything else may be called from any thread.
-    """
+    """Answers requests for one artifact. Safe to use from any thread."""
 
     def __init__(
         self,
         manifest: Manifest,
         device_classes: DeviceClasses,
         engine: Engine,
+        costs: Costs,
         *,
         max_batch: int = DEFAULT_MAX_BATCH,
         max_pending: int = DEFAULT_MAX_PENDING,
         num_workers: int = 1,
-        threads_per_worker: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.manifest, self.engine = manifest, engine
-        self._device_classes = device_classes
-        self._max_batch, self._max_pending = max_batch, max_pending
-        self._num_workers = num_workers
-        self._clock = clock
-        self._times = EngineTimes(clock)
-        self._pending = 0
-        self._free_workers = asyncio.Semaphore(num_workers)
-        self._workers = ThreadPoolExecutor(
-            num_workers, "engine", initializer=_use_threads, initargs=(threads_per_worker,)
+        self._device_classes, self.max_batch, self._clock = device_classes, max_batch, clock
+        self.max_pending = max_pending
+        self._numbers = itertools.count()
+        self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
+        self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
+        self._times = EngineTimes(costs.of, clock)
+        self._scheduler = Scheduler(
+            lambda: BatchRunner(engine.lane(), manifest, self._times, clock),
+            self._times,
+            Limits(max_pending, max_batch, num_workers),
+            clock,
         )
 
     @property
     def pending(self) -> int:
         """How many requests wait or run."""
-        return self._pending
+        return self._scheduler.pending
+
+    @property
+    def worker_failures(self) -> int:
+        """How often a worker had to be replaced."""
+        return self._scheduler.failures
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,6 +103,11 @@ class Pipeline:
     def device_classes(self) -> tuple[DeviceClassInfo, ...]:
         """The device classes there are now, by name."""
         return self._device_classes.infos()
+
+    @property
+    def fallback_device_class(self) -> str | None:
+        """The class that serves requests of unknown ones, if there is one."""
+        return self._device_classes.fallback
 
     def resolve(self, name: str) -> str | None:
         """The device class that a name or an alias means; None where there is none."""
@@ -109,30 +126,24 @@ class Pipeline:
         A caller that gives up (cancels) frees its place; a forward that runs already ends first.
         """
         job = self._job(model_input, constraints, deadline_s)
-        if self._pending >= self._max_pending:
-            raise QueueFull(max(self._expected_wait_ms() / 1000, SHORTEST_RETRY_S))
-        self._choose(job, self._expected_wait_ms())
-        with self._place():
-            await self._free_worker(job)
-            return await asyncio.wrap_future(self._submit(job))
+        self._scheduler.submit(job)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await asyncio.wrap_future(job.future)
+        except TimeoutError:
+            raise DeadlineExceeded() from None
 
     def infer_sync(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None = None
     ) -> Answer:
-        """`infer` for a caller without an event loop; waits for a worker without a bound."""
+        """`infer` for a caller without an event loop."""
         job = self._job(model_input, constraints, deadline_s)
-        return self._workers.submit(self._answer, job).result()
-
-    def warm(self) -> None:
-        """Make ready what each device class gets by default, and a worker with it."""
-        for name in self._device_classes.names:
-            with suppress(GatewayError):
-                subnet = self.select(Constraints(name)).subnet
-                self._workers.submit(self.engine.prepare, subnet).result()
+        self._scheduler.submit(job)
+        return job.future.result()
 
     def close(self) -> None:
-        """Let what runs end, and give the workers up."""
-        self._workers.shutdown(cancel_futures=True)
+        """Answer what waits, and give the workers up."""
+        self._scheduler.close()
 
     def __enter__(self) -> Self:
         return self
@@ -148,115 +159,31 @@ class Pipeline:
     def _job(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None
     ) -> Job:
-        now = self._clock()
+        now_ms = self._clock() * 1000
         if deadline_s is not None and deadline_s <= 0:
             raise DeadlineExceeded()
-        size = images.size_of(model_input, self.manifest.design_space, self._max_batch)
-        until = None if deadline_s is None else now + deadline_s
-        return Job(model_input, constraints, size, now, until)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        self._pending += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
-
-    async def _free_worker(self, job: Job) -> None:
-        """Wait for a worker, not beyond the deadline."""
-        left = None if job.until is None else max(0.0, job.until - self._clock())
-        try:
-            async with asyncio.timeout(left):
-                await self._free_workers.acquire()
-        except TimeoutError:
-            raise DeadlineExceeded() from None
-
-    def _submit(self, job: Job) -> Future[Answer]:
-        """Hand a job to the worker that is free; it counts as busy until it has really ended."""
-        loop = asyncio.get_running_loop()
-
-        def free(_: Future[Answer]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(self._free_workers.release)
-
-        future = self._workers.submit(self._answer, job)
-        future.add_done_callback(free)
-        return future
-
-    def _answer(self, job: Job) -> Answer:
-        """Runs in a worker. The subnet is chosen here, when the time left is known."""
-        queue_ms = (self._clock() - job.arrived) * 1000
-        selection = self._choose(job, wait_ms=0.0)
-        resolution = Architecture.parse(selection.subnet).resolution
-        space, preprocessing = self.manifest.design_space, self.manifest.preprocessing
-        x = images.prepare(job.model_input, resolution, space, preprocessing)
-        if job.until is not None and self._clock() >= job.until:
-            raise DeadlineExceeded()
-        logits, compute_ms = self.engine.run(selection.subnet, x)
-        if not np.isfinite(logits).all():
-            expected = "normalised model input; from these values the logits are not finite"
-            raise InvalidRequest("tensor.raw", "out of range", expected)
-        self._times.record(selection.subnet, job.size.rows, compute_ms)
-        return Answer(logits, selection, compute_ms, queue_ms)
-
-    def _choose(self, job: Job, wait_ms: float) -> Selection:
-        """The subnet for a job that is to wait for `wait_ms` from now."""
-        candidates = self._device_classes.candidates(job.constraints.device_class)
-        resolution, effort = job.size.max_resolution, self._effort(job)
-        if job.until is None:
-            return select(candidates, job.constraints, max_resolution=resolution, effort=effort)
-        return select(
-            candidates,
-            job.constraints,
-            max_resolution=resolution,
-            effort=effort,
-            engine_budget_ms=(job.until - self._clock()) * 1000 - wait_ms,
-            engine_ms=self._times.expected_ms(job.size.rows),
+        size = images.size_of(model_input, self.manifest.design_space, self.max_batch)
+        candidates = self._device_classes.candidates(constraints.device_class)
+        steps = self._ladder(candidates, constraints, size.max_resolution)
+        batch = max(self.max_batch, size.rows)
+        least_ms = self._times.expected_ms(steps.cheapest.subnet, batch) * size.rows / batch
+        return Job(
+            model_input,
+            size.rows,
+            candidates.device_class,
+            steps,
+            now_ms,
+            None if deadline_s is None else now_ms + deadline_s * 1000,
+            next(self._numbers),
+            least_ms,
         )
 
-    def _effort(self, job: Job) -> float:
-        """Falls from 1 to 0 while the second half of the places fills, or of the time that the
-        caller allows in all is taken by what waits."""
-        taken = self._pending / self._max_pending
-        if job.until is not None:
-            allowed_ms = (job.until - job.arrived) * 1000
-            taken = max(taken, self._expected_wait_ms() / allowed_ms)
-        return min(1.0, max(0.0, 2.0 * (1.0 - taken)))
-
-    def _expected_wait_ms(self) -> float:
-        return self._pending / self._num_workers * self._times.typical_ms
-
-
-def open_pipeline(config: ServerConfig) -> Pipeline:
-    """Everything `config` names, loaded and ready, with the device classes there are now. Raises
-    `ValueError` in one line. Not within an event loop."""
-    loaded = artifact.load(config.artifact)
-    device_classes = read_device_classes(
-        config.artifact, loaded.manifest, config.store, fallback=config.fallback_device_class
-    )
-    return make_pipeline(config, loaded, device_classes)
-
-
-def make_pipeline(
-    config: ServerConfig, loaded: artifact.Artifact, device_classes: DeviceClasses
-) -> Pipeline:
-    """A pipeline as `config` wants it, warm."""
-    engine = TorchEngine(loaded.supernet, max_resident_bytes=config.max_resident_bytes)
-    pipeline = Pipeline(
-        loaded.manifest,
-        device_classes,
-        engine,
-        max_batch=config.max_batch,
-        max_pending=config.max_pending,
-        num_workers=config.workers,
-        threads_per_worker=config.threads,
-    )
-    pipeline.warm()
-    return pipeline
-
-
-def _use_threads(threads: int | None) -> None:
-    """Called once in each worker: how many threads torch may use for one forward."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    def _new_ladder(
+        self, candidates: Candidates, constraints: Constraints, max_resolution: int | None
+    ) -> Ladder:
+        """Raises `NoSubnet` where nothing satisfies the constraints."""
+        select(candidates, constraints, max_resolution=max_resolution)
+        goal = Goal.of(constraints, candidates.default_budget_ms)
+        steps = ladder(candidates.tier(max_resolution), goal, self._engine_ms)
+        assert steps is not None, "what can be selected can be served"
+        return steps

@@ -46,11 +46,16 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class TensorInput:
-    """Normalised model input as raw little-endian bytes, row-major: `shape` is [B, C, H, W]."""
+    """Normalised model input as raw little-endian bytes, row-major: `shape` is [B, C, H, W].
+
+    Values that are not finite are the caller's mistake, unless `any_values`: then the logits of
+    their rows are what comes out.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes | memoryview
+    any_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Logits [B, classes] and what they cost: `compute_ms` in the engine, `queue_ms` waiting
-    for it to be free."""
+    """Logits [B, classes] and what they cost: `compute_ms` in the engine, together with others
+    in a run of `batch` images; `queue_ms` waiting for it. `accuracy_given_up`, from 0 to 1, is how
+    much more an idle gateway's subnet would have been expected to reach."""
 
     logits: Logits
     selection: Selection
     compute_ms: float
     queue_ms: float
+    batch: int
+    accuracy_given_up: float = 0.0
 
 
 def _is_number(value: object) -> bool:

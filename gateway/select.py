@@ -1,24 +1,22 @@
-"""Which subnet answers a request: exact and pure, from (catalog, table, constraints, load).
+"""Which subnet an idle gateway answers with: exact and pure, from (catalog, table, constraints).
 
 `Candidates` is built once for a catalog and a device class's table; a selection is then a
-bisect on a Pareto frontier, and a scan only where the gateway's own time forbids the best.
-Knows nothing of torch, stores or gRPC.
+bisect on a Pareto frontier. `ladder.py` says what a request may get under load. Knows nothing of
+torch, stores or gRPC.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.errors import DeadlineExceeded, NoSubnet
+from gateway.errors import NoSubnet
 from gateway.request import Constraints, Selection
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.latency import LatencyTable
-
-NO_TIMES: Mapping[str, float] = {}
 
 Preference = Literal["accuracy", "latency"]
 
@@ -141,15 +139,6 @@ class Goal:
             return candidate.most_accurate_first
         return candidate.fastest_first
 
-    def eased(self, tier: Tier, best: Candidate, effort: float) -> Goal:
-        """With the budget lowered from what `best` takes towards the fastest admissible."""
-        if effort >= 1.0 or self.prefer == "latency":
-            return self
-        least = 0.0 if self.min_accuracy is None else self.min_accuracy
-        fastest = tier.fastest_reaching(least) or best
-        limit = fastest.latency_ms + max(0.0, effort) * (best.latency_ms - fastest.latency_ms)
-        return Goal(max(limit, fastest.latency_ms), self.min_accuracy, self.prefer)
-
     def best(self, tier: Tier) -> Candidate | None:
         """What an idle gateway with all the time in the world would choose."""
         if self.prefer == "latency":
@@ -165,43 +154,19 @@ class Goal:
 
 
 def select(
-    candidates: Candidates,
-    constraints: Constraints,
-    *,
-    max_resolution: int | None = None,
-    effort: float = 1.0,
-    engine_budget_ms: float | None = None,
-    engine_ms: Mapping[str, float] = NO_TIMES,
+    candidates: Candidates, constraints: Constraints, *, max_resolution: int | None = None
 ) -> Selection:
     """The subnet that answers: see 'What selection means' in the documentation.
 
-    `max_resolution` bounds the resolution in pixels (a raw tensor is never enlarged).
-    `effort` from 1 to 0 goes from the best subnet down to the fastest that still reaches the
-    minimum accuracy: under load smaller subnets are taken before anyone is turned away.
-    `engine_budget_ms` is what is left of the deadline for the engine, `engine_ms` what each
-    subnet is expected to take there; a subnet never timed is taken to fit.
-
-    Raises `NoSubnet` naming the nearest that exists, or `DeadlineExceeded` where only the
-    time left is in the way.
+    `max_resolution` bounds the resolution in pixels (a raw tensor is never enlarged). Raises
+    `NoSubnet` naming the nearest that exists.
     """
     tier = candidates.tier(max_resolution)
     goal = Goal.of(constraints, candidates.default_budget_ms)
     best = goal.best(tier)
     if best is None:
         raise NoSubnet(_nearest(tier, goal, candidates.device_class))
-    goal = goal.eased(tier, best, effort)
-    chosen = goal.best(tier)
-    assert chosen is not None, "easing leaves at least the fastest"
-    if engine_budget_ms is None:
-        return _selection(chosen, degraded=_is_worse(chosen, best))
-    if engine_budget_ms <= 0:
-        raise DeadlineExceeded()
-    if engine_ms.get(chosen.subnet, 0.0) <= engine_budget_ms:
-        return _selection(chosen, degraded=_is_worse(chosen, best))
-    for candidate in tier.by_preference[goal.prefer]:
-        if goal.admits(candidate) and engine_ms.get(candidate.subnet, 0.0) <= engine_budget_ms:
-            return _selection(candidate, degraded=_is_worse(candidate, best))
-    raise DeadlineExceeded()
+    return Selection(best.subnet, best.accuracy, best.latency_ms, degraded=False)
 
 
 def _frontier(fastest_first: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -211,14 +176,6 @@ def _frontier(fastest_first: Sequence[Candidate]) -> tuple[Candidate, ...]:
         if not frontier or candidate.accuracy > frontier[-1].accuracy:
             frontier.append(candidate)
     return tuple(frontier)
-
-
-def _selection(candidate: Candidate, *, degraded: bool) -> Selection:
-    return Selection(candidate.subnet, candidate.accuracy, candidate.latency_ms, degraded)
-
-
-def _is_worse(candidate: Candidate, best: Candidate) -> bool:
-    return (candidate.accuracy, candidate.latency_ms) != (best.accuracy, best.latency_ms)
 
 
 def _nearest(tier: Tier, goal: Goal, device_class: str) -> str:

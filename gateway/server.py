@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -23,40 +23,61 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from gateway import logs, stores
+from gateway import logs
 from gateway.config import ServerConfig
+from gateway.engines.net import Net
+from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
+from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
+from gateway.images import ELEMENTS
 from gateway.interceptors import CallInterceptor
-from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
-from gateway.pipeline import Pipeline, make_pipeline
-from gateway.services import native
+from gateway.metrics import CallMetrics
+from gateway.opening import running_pipeline
+from gateway.pipeline import Pipeline
+from gateway.ports import check_free, in_address
+from gateway.security.guard import Guard
+from gateway.security.health_port import HealthPort
+from gateway.security.limits import connection_options
+from gateway.services import native, open_inference, torchserve
 from gateway.services.messages import InputLimits
-from gateway.table_follower import TableFollower
-from gateway.tables import StoreUnavailableError
-from protos.compofa.v1 import gateway_pb2_grpc
-from supernet import artifact
+from gateway.services.rights import OPEN_METHODS, RIGHTS
+from gateway.services.tally import Tally
+from gateway.stores import by_url as stores
+from gateway.stores.table_follower import TableFollower
+from gateway.stores.tables import StoreUnavailableError
+from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_server
+from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
+from supernet.version import version
 
-if TYPE_CHECKING:  # only gateways that learn need them
-    from gateway.learning import Learning
+if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
+    from gateway.exports.handing_out import HandingOut
+    from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
 
-_FLUSH_S = 1.0  # for the last answers to leave
+_IDLE_POLLS = 3
+_FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
 _POLL_S = 0.02
-_NAMES = (native.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+_LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
+_SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
+_NAMES = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
 
 
 def serve(config: ServerConfig) -> int:
     """Serve until a signal asks for the end; the exit status.
 
-    Raises `ValueError` for an artifact or store that cannot be read, `OSError` for a port that
-    cannot be had.
+    Raises `ValueError` for an artifact or store that cannot be read, `UsageError` for a
+    certificate or tokens that cannot be served by, `OSError` for a port that cannot be had.
     """
-    logs.configure(sys.stderr)
-    loaded = artifact.load(config.artifact)
-    follower = begin_following(config, loaded.manifest)
-    with make_pipeline(config, loaded, follower.classes) as pipeline:
-        asyncio.run(_serve(config, pipeline, follower))
+    logs.configure(sys.stderr, config.log_level)
+    for number in _LOG_SIGNALS:  # until the loop listens they would end the process
+        signal.signal(number, signal.SIG_IGN)
+    guard = Guard(config.security, config.host)
+    net = Net(config.artifact)
+    follower = begin_following(config, net.manifest)
+    with running_pipeline(config, net, follower.classes) as pipeline:
+        asyncio.run(_serve(config, pipeline, follower, guard))
     return 0
 
 
@@ -80,19 +101,33 @@ def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
     return follower
 
 
-async def _serve(config: ServerConfig, pipeline: Pipeline, follower: TableFollower) -> None:
+async def _serve(
+    config: ServerConfig, pipeline: Pipeline, follower: TableFollower, guard: Guard
+) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    manifest = pipeline.manifest
+    add_build_info(registry, version(), manifest.name, manifest.artifact_hash)
     add_store_gauges(registry, follower)
+    guard.add_metrics(registry)
     learning = _learning(config, pipeline, follower, registry)
-    server = Server(config, pipeline, registry, learning.streams if learning else None)
+    exports = _handing_out(config, pipeline, registry)
+    reports = learning.streams if learning else None
+    server = Server(config, pipeline, registry, guard, reports, exports)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    for number, change in _LOG_SIGNALS.items():
+        asyncio.get_running_loop().add_signal_handler(number, change)
     async with AsyncExitStack() as beside:
         await beside.enter_async_context(_beside(follower.run()))
+        await beside.enter_async_context(_beside(server.heartbeat.run()))
+        await beside.enter_async_context(_beside(guard.run()))
         if learning is not None:
             await beside.enter_async_context(_beside(learning.run()))
+        if exports is not None:
+            await exports.start()
+            beside.push_async_callback(exports.close)
         await server.start()
         _announce(config.port_file, server)
         await asked.wait()
@@ -108,10 +143,22 @@ def _learning(
     """What takes reports and moves tables by them, where the configuration asks for it."""
     if config.learning is None:
         return None
-    from gateway.learning import Learning
+    from gateway.learning.fleet import Learning
 
     manifest, open_store = pipeline.manifest, lambda: stores.open_store(config.store)
     return Learning(config.learning, follower.classes, manifest, open_store, registry)
+
+
+def _handing_out(
+    config: ServerConfig, pipeline: Pipeline, registry: CollectorRegistry
+) -> HandingOut | None:
+    """What hands out subnets as files, unless the configuration has none of it."""
+    if config.exports is None:
+        return None
+    from gateway.exports.handing_out import HandingOut
+
+    artifact_hash = pipeline.manifest.artifact_hash
+    return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)
 
 
 @asynccontextmanager
@@ -129,7 +176,8 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 class Server:
     """One gRPC server and its HTTP side, around a pipeline.
 
-    `port` and `metrics_port` say where it listens, once started.
+    `port`, `metrics_port` and, where there is one, `health_port` say where it listens, once
+    started.
     """
 
     def __init__(
@@ -137,21 +185,46 @@ class Server:
         config: ServerConfig,
         pipeline: Pipeline,
         registry: CollectorRegistry,
+        guard: Guard,
         reports: ReportStreams | None = None,
+        exports: HandingOut | None = None,
     ) -> None:
         self._config = config
         self._pipeline = pipeline
         self._registry = registry
+        self._guard = guard
         self._reports = reports
         limits = input_limits(config, pipeline.manifest)
         metrics = CallMetrics(registry, pipeline.resolve)
         add_gauges(registry, pipeline)
-        observers = [metrics.observe, *([logs.log_call] if config.log_requests else [])]
-        self._calls = CallInterceptor([native.SERVICE], limits.message_bytes, observers)
-        self._grpc = grpc.aio.server(interceptors=[self._calls], options=_options(config))
+        self.heartbeat = Heartbeat(loop_lag(registry).observe)
+        tally = Tally()
+        observers = [
+            metrics.observe,
+            tally.observe,
+            *([exports.observe] if exports else []),
+            *([logs.log_call] if config.log_requests else []),
+        ]
+        self._calls = CallInterceptor(
+            (*_SERVICES, reflection.SERVICE_NAME),
+            limits.message_bytes,
+            observers,
+            probes=open_inference.PROBES | torchserve.PROBES,
+        )
+        interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
+        self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
-        servicer = native.SubnetGateway(pipeline, limits, reports)
-        gateway_pb2_grpc.add_SubnetGatewayServicer_to_server(servicer, self._grpc)
+        self._health_port = HealthPort(self._health)
+        add_SubnetGatewayServicer_to_server(
+            native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
+            self._grpc,
+        )
+        add_GRPCInferenceServiceServicer_to_server(
+            open_inference.OpenInference(pipeline, limits, tally, self._is_ready), self._grpc
+        )
+        add_InferenceAPIsServiceServicer_to_server(
+            torchserve.TorchServe(pipeline, limits, self._is_ready), self._grpc
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection(_NAMES, self._grpc)
 
@@ -163,22 +236,38 @@ class Server:
     async def start(self) -> None:
         """Listen and answer. Raises `OSError` naming the address that cannot be had."""
         config = self._config
-        for port in (config.port, config.metrics_port):
-            _check_free(config.host, port)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        self.port = self._grpc.add_insecure_port(f"{host}:{config.port}")
-        app = application(self._registry, lambda: not self._calls.draining)
-        self._http = HttpServer(config.host, config.metrics_port, app)
+        metrics_host, health_port = config.metrics_host or config.host, config.security.health_port
+        for host, port in (
+            (config.host, config.port),
+            (metrics_host, config.metrics_port),
+            (config.host, health_port),
+        ):
+            if port is not None:
+                check_free(host, port)
+        host = in_address(config.host)
+        self.port = self._guard.add_port(self._grpc, f"{host}:{config.port}")
+        app = application(self._registry, self._is_ready)
+        self._http = HttpServer(metrics_host, config.metrics_port, app)
         self.metrics_port = self._http.port
         await self._grpc.start()
-        await self._health.set(native.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        if health_port is not None:
+            await self._health_port.start(f"{host}:{health_port}")
+        for service in _SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    @property
+    def health_port(self) -> int | None:
+        return self._health_port.port
+
+    def _is_ready(self) -> bool:
+        return not (self._calls.draining or self.heartbeat.is_stuck)
 
     async def drain(self, cut_short: asyncio.Event) -> None:
         """Turn new calls away and let those in flight end, for the configured grace at most.
 
         What is left then is turned away too. Setting `cut_short` ends the wait at once.
         """
-        self._calls.draining = True
+        self._calls.drain()
         if self._reports is not None:
             self._reports.end()
         await self._health.enter_graceful_shutdown()
@@ -186,19 +275,24 @@ class Server:
         self._calls.give_up()
         await self._until_idle(_FLUSH_S, asyncio.Event())
         await self._grpc.stop(_FLUSH_S)
+        await self._health_port.stop()
         self._http.close()
 
     async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
+        """Idle for a few looks in a row: what has arrived may not have been taken in yet, and would
+        be told CANCELLED by gRPC rather than to ask elsewhere."""
         clock = asyncio.get_running_loop().time
-        until = clock() + most_s
-        while self._calls.in_flight and clock() < until and not cut_short.is_set():
+        until, idle = clock() + most_s, 0
+        while idle < _IDLE_POLLS and clock() < until and not cut_short.is_set():
+            idle = 0 if self._calls.in_flight else idle + 1
             await asyncio.sleep(_POLL_S)
 
 
 def input_limits(config: ServerConfig, manifest: Manifest) -> InputLimits:
     """The largest inputs: a full batch at the artifact's highest resolution, FP32."""
     space = manifest.design_space
-    row = space.skeleton.in_channels * max(space.resolutions) ** 2 * 4
+    inputs = space.skeleton.inputs
+    row = math.prod(inputs.shape(max(space.resolutions))) * ELEMENTS[inputs.dtype].itemsize
     return InputLimits(tensor_bytes=config.max_batch * row, image_bytes=config.max_image_bytes)
 
 
@@ -207,23 +301,18 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a second gateway on the port is a mistake, not a partner
+        # Clients may ask every ten seconds whether the connection lives; ours do every thirty.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        *connection_options(config.security),
     ]
-
-
-def _check_free(host: str, port: int) -> None:
-    """Ask for the port in a way that says clearly what is wrong."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
 
 
 def _announce(port_file: Path | None, server: Server) -> None:
     """Tell whoever started this process where it listens; the file appears whole or not at all."""
     ports = {"port": server.port, "metrics_port": server.metrics_port}
+    if server.health_port is not None:
+        ports["health_port"] = server.health_port
     if port_file:
         fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
         fresh.write_text(json.dumps(ports) + "\n", "utf-8")

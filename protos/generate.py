@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _compile(protos: list[str], out: str) -> None:
+    from google.rpc import status_pb2
     from grpc_tools import protoc  # type: ignore[import-untyped]
 
     binaries = Path(sys.executable).parent
@@ -69,7 +70,9 @@ def _compile(protos: list[str], out: str) -> None:
         )
     ]
     well_known = str(resources.files("grpc_tools") / "_proto")
-    arguments = ["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *outputs, *protos]
+    google = str(Path(status_pb2.__file__).parents[2])  # of googleapis-common-protos
+    includes = [f"-I{path}" for path in (ROOT, well_known, google)]
+    arguments = ["protoc", *includes, *plugins, *outputs, *protos]
     if protoc.main(arguments) != 0:
         raise ValueError("protoc failed")
 
@@ -80,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _rooted(text: str) -> str:
     """Protobuf's paths begin in this folder, Python's one above it."""
-    return re.sub(r"^from compofa", "from protos.compofa", text, flags=re.MULTILINE)
+    return re.sub(r"^from (compofa|inference|torchserve)\b", r"from protos.\1", text, flags=re.M)
 
 
 def _put(path: Path, text: str | None) -> None:

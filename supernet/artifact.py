@@ -19,14 +19,16 @@ from torch import Tensor
 from supernet.accuracy_predictor import PREDICTOR_FILE, AccuracyPredictor, read_predictor
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
-from supernet.durable import write_folder
+from supernet.durable import write_file, write_folder
 from supernet.latency import TABLES_FOLDER, LatencyTable
 from supernet.manifest import (
     MANIFEST_FILE,
+    NORM_FILE,
+    WEIGHTS_FILE,
+    AnyPreprocessing,
     ArtifactError,
     Ledger,
     Manifest,
-    Preprocessing,
     read_manifest,
     read_part,
 )
@@ -35,16 +37,13 @@ from supernet.normalization import FROZEN, FrozenNormalization, PieceAffine
 from supernet.normalization_shapes import normalization_shapes
 from supernet.validation import differences
 
-WEIGHTS_FILE = "weights.safetensors"
-NORM_FILE = "norm.safetensors"
-
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a manifest says besides what the net itself shows."""
 
     name: str
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     labels: tuple[str, ...]
     catalog: Catalog = Catalog()
     ledger: Ledger | None = None
@@ -108,6 +107,13 @@ def save(
     check_place(folder)
     write_folder(folder, files)
     return manifest
+
+
+def save_catalog(folder: Path, catalog: Catalog) -> None:
+    """Put another catalog into the manifest of the artifact at `folder`, in one step; all else
+    stays as it is. Raises `ArtifactError` where there is none, `OSError` where it may not."""
+    manifest = read_manifest(folder).model_copy(update={"catalog": catalog})
+    write_file(folder / MANIFEST_FILE, _json(manifest))
 
 
 def load(folder: Path) -> Artifact:

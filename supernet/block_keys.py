@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from supernet.skeleton import BlockShape, Path, Skeleton, UnitVariant, strided
+from supernet.mobilenet import BlockShape, MobileNetSkeleton, strided
+from supernet.skeleton import Path, UnitVariant
 
 
-def unit_sizes(skeleton: Skeleton, resolution: int) -> tuple[int, ...]:
+def unit_sizes(skeleton: MobileNetSkeleton, resolution: int) -> tuple[int, ...]:
     """Height and width of what enters each unit and, last, of what enters the head."""
     sizes = [strided(resolution, skeleton.stem_stride)]
     for unit in skeleton.units:
@@ -19,28 +20,31 @@ def unit_sizes(skeleton: Skeleton, resolution: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def net_keys(skeleton: Skeleton, resolution: int, path: Path) -> Iterator[str]:
+def net_keys(skeleton: MobileNetSkeleton, resolution: int, path: Path) -> Iterator[str]:
     """Every part of the net whose units have the forms on `path`."""
     yield from end_keys(skeleton, resolution)
     for variant, size in zip(path, unit_sizes(skeleton, resolution), strict=False):
         yield from unit_keys(skeleton, variant, size)
 
 
-def end_keys(skeleton: Skeleton, resolution: int) -> Iterator[str]:
-    """What all subnets share: first convolution and block, final expansion, pooling, feature
-    mix and classifier."""
+def end_keys(skeleton: MobileNetSkeleton, resolution: int) -> Iterator[str]:
+    """What all subnets share: first convolution and block, the last block if there is one, final
+    expansion, pooling, feature mix if there is one, and classifier."""
     size, *_, last_size = unit_sizes(skeleton, resolution)
-    image, last = _map(resolution, skeleton.in_channels), skeleton.units[-1].out_channels
-    wide, features = skeleton.head_channels, _map(1, skeleton.feature_channels)
+    image, last = _map(resolution, skeleton.in_channels), skeleton.head_in_channels
+    wide, features = skeleton.head_channels, _map(1, skeleton.classifier_channels)
     yield f"Conv-input:{image}-output:{_map(size, skeleton.stem_channels)}"
     yield block_key(skeleton.first_block, size)
+    if skeleton.final_block:
+        yield block_key(skeleton.final_block, last_size)
     yield f"Conv_1-input:{_map(last_size, last)}-output:{_map(last_size, wide)}"
     yield f"AvgPool2D-input:{_map(last_size, wide)}-output:{_map(1, wide)}"
-    yield f"Conv_2-input:{_map(1, wide)}-output:{features}"
+    if skeleton.feature_channels:
+        yield f"Conv_2-input:{_map(1, wide)}-output:{features}"
     yield f"Logits-input:{features}-output:{skeleton.classes}"
 
 
-def unit_keys(skeleton: Skeleton, variant: UnitVariant, size: int) -> Iterator[str]:
+def unit_keys(skeleton: MobileNetSkeleton, variant: UnitVariant, size: int) -> Iterator[str]:
     """Each block of a unit that `size` x `size` enters."""
     for shape in skeleton.blocks(variant):
         yield block_key(shape, size)

@@ -66,10 +66,11 @@ class BlockLatency:
             self._ends[resolution] = table.ends_ms(resolution)
         except ValueError:  # no net at this resolution then
             return
-        sizes = unit_sizes(self.space.skeleton, resolution)
+        skeleton = table.skeleton
+        sizes = unit_sizes(skeleton, resolution)
         for unit, kernel, ratio in self._forms():
             variant = UnitVariant(unit, (kernel,) * slots, (ratio,) * slots)
-            for slot, key in enumerate(unit_keys(self.space.skeleton, variant, sizes[unit])):
+            for slot, key in enumerate(unit_keys(skeleton, variant, sizes[unit])):
                 found = table.block_ms(resolution, key)
                 if found is not None:
                     self._blocks[resolution, unit, slot, kernel, ratio] = found

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class Int8Accuracy(BaseModel):
+    """What INT8 makes of a subnet in one export format: top-1 in [0, 1] of the file, run in its
+    runtime, and of the subnet in float32, on the same `images`. These are of the validation
+    split, or of the sample that ships."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    accuracy: Fraction
+    float_accuracy: Fraction
+    images: Annotated[int, Field(ge=1)]
+    split: Literal["validation", "sample"] = "validation"
+
+    @property
+    def drop(self) -> float:
+        """What is lost; negative where INT8 is better by chance."""
+        return round(self.float_accuracy - self.accuracy, 5)
+
+
 class CatalogEntry(BaseModel):
     """One subnet. `accuracy` is top-1 in [0, 1] on the validation split and is what selection
-    uses; `test_accuracy` is for reporting only. `macs` is for one image."""
+    uses; `test_accuracy` is for reporting only. `macs` is for one image. `int8` has what
+    quantised exports were measured to reach, one a format."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +42,12 @@ class CatalogEntry(BaseModel):
     test_accuracy: Fraction | None = None
     macs: Annotated[int, Field(ge=0)]
     parameters: Annotated[int, Field(ge=0)]
+    int8: tuple[Int8Accuracy, ...] | None = None
+
+    def with_int8(self, measured: Int8Accuracy) -> CatalogEntry:
+        """The entry with one format's figures in place of older ones."""
+        others = tuple(each for each in self.int8 or () if each.format != measured.format)
+        return self.model_copy(update={"int8": (*others, measured)})
 
 
 class Catalog(BaseModel):
@@ -60,6 +86,11 @@ class Catalog(BaseModel):
 
     def subnets(self) -> Iterator[str]:
         return iter(self._by_subnet)
+
+    def replaced(self, changed: CatalogEntry) -> Catalog:
+        """The catalog with another entry for a subnet that it lists."""
+        entries = (changed if e.subnet == changed.subnet else e for e in self.entries)
+        return Catalog(entries=tuple(entries), predicted_by=self.predicted_by)
 
     def frontier(
         self, cost: Callable[[CatalogEntry], float] = lambda entry: entry.macs

@@ -9,7 +9,8 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Depths of a unit, kernels of each unit's blocks, expand ratios: none of them empty.
+    """Depths of a unit, kernels of each unit's blocks, expand ratios. No kernels is a family
+    without; else none of them is empty.
 
     Where `ratio_of` is not empty a unit's ratio is that of its depth.
     """
@@ -34,8 +35,13 @@ class Choices:
             left = _left(
                 "depths", left, [d for d, ratio in self.ratio_of.items() if ratio in ratios]
             )
-        sizes = [_left(f"kernels of unit {u}", k, kernels) for u, k in enumerate(self.kernels)]
-        return type(self)(left, tuple(sizes), ratios, self.ratio_of)
+        if kernels and not any(self.kernels):
+            raise ValueError(f"kernels: the net has none, got {list(kernels)}")
+        sizes = tuple(
+            _left(f"kernels of unit {u}", k, kernels) if k else ()
+            for u, k in enumerate(self.kernels)
+        )
+        return type(self)(left, sizes, ratios, self.ratio_of)
 
     def ratios(self, depth: int) -> tuple[int, ...]:
         """The expand ratios of a unit so deep."""

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from supernet.masking import masked
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -15,11 +17,16 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on standard error and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; try '{self.prog} --help'\n")
+        self.exit(2, f"{self.prog}: {masked(message)}; try '{self.prog} --help'\n")
+
+
+class UsageError(ValueError):
+    """What was asked for makes no sense as it is: one line, and exit status 2."""
 
 
 def run(command: Command, arguments: argparse.Namespace) -> int:
-    """Run a command; what the user can mend becomes one line and exit status 1.
+    """Run a command; what the user can mend becomes one line and exit status 1, or 2 where the
+    command itself was wrong.
 
     Anything else is a bug of ours and keeps its traceback.
     """
@@ -35,6 +42,9 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}")
+    except UsageError as error:
+        warn(str(error))
+        return 2
     except ValueError as error:
         return fail(str(error))
 
@@ -47,4 +57,4 @@ def fail(message: str) -> int:
 
 def warn(message: str) -> None:
     """One line on standard error."""
-    print(f"compofa: {' '.join(message.split())}", file=sys.stderr)
+    print(f"compofa: {masked(' '.join(message.split()))}", file=sys.stderr)

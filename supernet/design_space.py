@@ -16,11 +16,20 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
 
 from supernet.architecture import Architecture
 from supernet.choices import Choices
-from supernet.skeleton import BlockShape, Frozen, Kernel, Positive, Skeleton, UnitVariant
+from supernet.mobilenet import Kernel, MobileNetSkeleton
+from supernet.skeleton import Frozen, Positive, UnitVariant
+from supernet.transformer import TransformerSkeleton
 
 SubnetId = Annotated[
     Architecture,
@@ -29,12 +38,20 @@ SubnetId = Annotated[
 ]
 
 
+def _family(given: object) -> str:
+    """Which family's skeleton is meant: artifacts were there before there was more than one."""
+    if isinstance(given, dict):
+        return f"<{given.get('family', 'mobilenet')}>"
+    return "<transformer>" if isinstance(given, TransformerSkeleton) else "<mobilenet>"
+
+
 class DesignSpace(Frozen):
     """A skeleton and the choices on it.
 
     `expand_ratios` belongs to `depths` entry by entry where `compound` is true (one ratio
     a depth, the same in every block of the unit), and is a free choice a block otherwise.
-    `kernels` lists the sizes allowed in each unit; one size means it is fixed. A kernel
+    `kernels` lists the sizes allowed in each unit; one size means it is fixed, none that the
+    family has no kernels. A kernel
     smaller than the one stored is its centre, passed through linear maps that a block's
     channels share where `kernel_transform` is true. `representative_kernels`, one a unit,
     are those of the subnets that stand for a space too large to list; the largest where
@@ -43,7 +60,11 @@ class DesignSpace(Frozen):
     """
 
     name: str
-    skeleton: Skeleton
+    skeleton: Annotated[
+        Annotated[MobileNetSkeleton, Tag("<mobilenet>")]
+        | Annotated[TransformerSkeleton, Tag("<transformer>")],
+        Discriminator(_family),
+    ]
     depths: tuple[Positive, ...] = Field(min_length=1)
     expand_ratios: tuple[Positive, ...] = Field(min_length=1)
     compound: bool
@@ -61,11 +82,12 @@ class DesignSpace(Frozen):
                 raise ValueError(f"{field} {values}: expected increasing values")
         if len(self.depths) != len(self.expand_ratios):
             raise ValueError("expand_ratios: expected one for each depth, to couple it with")
-        if len(self.kernels) != len(self.skeleton.units):
+        if len(self.kernels) != self.skeleton.unit_count:
             raise ValueError("kernels: expected one entry a unit")
-        for sizes, unit in zip(self.kernels, self.skeleton.units, strict=True):
-            if not sizes or max(sizes) > unit.kernel:
-                raise ValueError(f"kernels {sizes}: the unit stores {unit.kernel}x{unit.kernel}")
+        for unit, sizes in enumerate(self.kernels):
+            stored = self.skeleton.stored_kernel(unit) or 0
+            if bool(sizes) != bool(stored) or max(sizes, default=0) > stored:
+                raise ValueError(f"kernels {sizes}: the unit stores {stored}x{stored}")
         self._check_representative_kernels()
         if self.only is not None:
             self.check(self.only)
@@ -188,10 +210,9 @@ class DesignSpace(Frozen):
         """Raise `ValueError`, naming the part that does not belong to this space."""
         if self.only not in (None, arch):
             raise ValueError(f"subnet {arch.id}: expected {self.only}, which is all there is")
-        if len(arch.depths) != len(self.skeleton.units) or not set(arch.depths) <= set(self.depths):
-            raise ValueError(
-                f"subnet {arch.id}: expected {len(self.skeleton.units)} depths from {self.depths}"
-            )
+        units = self.skeleton.unit_count
+        if len(arch.depths) != units or not set(arch.depths) <= set(self.depths):
+            raise ValueError(f"subnet {arch.id}: expected {units} depths from {self.depths}")
         if arch.resolution not in self.resolutions:
             raise ValueError(
                 f"subnet {arch.id}: expected a resolution from {list(self.resolutions)}"
@@ -215,7 +236,7 @@ class DesignSpace(Frozen):
         for unit, depth in enumerate(arch.depths):
             blocks = slice(start, start + depth)
             start += depth
-            kernels = arch.kernels[blocks] or (max(self.kernels[unit]),) * depth
+            kernels = arch.kernels[blocks] or self._largest_kernel(unit) * depth
             ratios = arch.expand_ratios[blocks] or (ratio_of[depth],) * depth
             result.append(UnitVariant(unit, kernels, ratios))
         return tuple(result)
@@ -232,27 +253,25 @@ class DesignSpace(Frozen):
         forms = [self.variants(arch) for arch in whole]
         return tuple(form[unit] for unit in range(len(self.kernels)) for form in forms)
 
-    def blocks(self, variant: UnitVariant) -> tuple[BlockShape, ...]:
-        """The shape of each active block of a unit variant."""
-        return self.skeleton.blocks(variant)
-
     def full_unit(self, unit: int) -> UnitVariant:
         """The form that stores every weight of the unit: deepest, widest, largest kernel."""
         if self.only is not None:
             return self.variants(self.only)[unit]
         depth = max(self.depths)
-        kernel = self.skeleton.units[unit].kernel
-        return UnitVariant(unit, (kernel,) * depth, (max(self.expand_ratios),) * depth)
+        kernel = self.skeleton.stored_kernel(unit)
+        kernels = () if kernel is None else (kernel,) * depth
+        return UnitVariant(unit, kernels, (max(self.expand_ratios),) * depth)
 
     def _coupled(self, depths: tuple[int, ...], resolution: int) -> Architecture:
         """The architecture of these depths whose other choices are the representative ones."""
-        sizes = self.representative_kernels or tuple(map(max, self.kernels))
+        free = self.elastic_kernels
+        sizes = self.representative_kernels or tuple(map(max, self.kernels)) if free else ()
         ratio_of = dict(zip(self.depths, self.expand_ratios, strict=True))
         units = [u for u, depth in enumerate(depths) for _ in range(depth)]
         return Architecture(
             depths=depths,
             resolution=resolution,
-            kernels=tuple(sizes[u] for u in units) if self.elastic_kernels else (),
+            kernels=tuple(sizes[u] for u in units) if free else (),
             expand_ratios=() if self.compound else tuple(ratio_of[depths[u]] for u in units),
         )
 
@@ -261,17 +280,22 @@ class DesignSpace(Frozen):
         if self.only is not None:
             return self.only
         depths = (self.depths[end],) * len(self.kernels)
-        kernels = [sorted(self.kernels[u])[end] for u, d in enumerate(depths) for _ in range(d)]
+        free = self.kernels if self.elastic_kernels else ()
+        kernels = [sorted(free[u])[end] for u, d in enumerate(depths) for _ in range(d) if free]
         ratios = (self.expand_ratios[end],) * sum(depths)
         return Architecture(
             depths=depths,
             resolution=self.resolutions[end],
-            kernels=tuple(kernels) if self.elastic_kernels else (),
+            kernels=tuple(kernels),
             expand_ratios=() if self.compound else ratios,
         )
 
+    def _largest_kernel(self, unit: int) -> tuple[int, ...]:
+        """As a tuple of one, or of none."""
+        return (max(self.kernels[unit]),) if self.kernels[unit] else ()
+
     def _unit_forms(self, unit: int) -> int:
-        kernels = len(self.kernels[unit])
+        kernels = max(1, len(self.kernels[unit]))
         ratios = 1 if self.compound else len(self.expand_ratios)
         return sum((kernels * ratios) ** d for d in self.depths)
 

@@ -1,18 +1,24 @@
-"""Layers whose active size is an argument. They slice shared weights and keep no state."""
+"""Layers of MobileNets whose active size is an argument: they slice shared weights, stateless."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from supernet.mobilenet import Activation, BlockShape, make_divisible
 from supernet.normalization import Convolution, PieceNorm
-from supernet.skeleton import Activation, BlockShape, make_divisible
 
 Module = TypeVar("Module", bound=nn.Module)
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "h_swish": F.hardswish,
+}
 
 
 def channels_last(module: Module) -> Module:
@@ -32,7 +38,7 @@ def channels_last_images(x: Tensor) -> Tensor:
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    return F.relu(x) if activation == "relu" else F.hardswish(x)
+    return _ACTIVATIONS[activation](x)
 
 
 class ElasticConv(nn.Module):

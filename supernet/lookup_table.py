@@ -13,6 +13,7 @@ from supernet.architecture import Architecture
 from supernet.block_keys import end_keys, net_keys, unit_keys, unit_sizes
 from supernet.design_space import DesignSpace
 from supernet.latency import Blocks
+from supernet.mobilenet import mobilenet
 from supernet.presets import feature_width, imagenet_mbv3, imagenet_width
 from supernet.skeleton import UnitVariant
 
@@ -23,11 +24,12 @@ class LookupTable:
     """Latencies of the architectures of `space` from those of their parts.
 
     `origins` says what each resolution's part of the table is called in errors, for instance the
-    file it came from.
+    file it came from. Raises `ValueError` for a net that is no MobileNet.
     """
 
     def __init__(self, space: DesignSpace, blocks: Blocks, origins: Mapping[int, str]) -> None:
         self.space, self._origins = space, origins
+        self.skeleton = mobilenet(space.skeleton)
         self._means = {
             resolution: {key: time.mean for key, time in times.items()}
             for resolution, times in blocks.items()
@@ -56,7 +58,7 @@ class LookupTable:
     def ends_ms(self, resolution: int) -> float:
         """What all architectures share: stem and head. Raises `ValueError` as `latency_ms`."""
         if resolution not in self._ends:
-            keys = end_keys(self.space.skeleton, resolution)
+            keys = end_keys(self.skeleton, resolution)
             self._ends[resolution] = self._sum(resolution, keys)
         return self._ends[resolution]
 
@@ -67,8 +69,8 @@ class LookupTable:
     def _unit_ms(self, resolution: int, variant: UnitVariant) -> float:
         form = resolution, variant
         if form not in self._units:
-            size = unit_sizes(self.space.skeleton, resolution)[variant.unit]
-            keys = unit_keys(self.space.skeleton, variant, size)
+            size = unit_sizes(self.skeleton, resolution)[variant.unit]
+            keys = unit_keys(self.skeleton, variant, size)
             self._units[form] = self._sum(resolution, keys)
         return self._units[form]
 
@@ -83,12 +85,12 @@ class LookupTable:
 
     def _other_width(self, resolution: int) -> str:
         """That the table fits a net of another width, where it does; or nothing."""
-        means, skeleton = self._means[resolution], self.space.skeleton
+        means, skeleton = self._means[resolution], self.skeleton
         features = next(filter(None, map(_FEATURES.fullmatch, means)), None)
-        if features is None or len(skeleton.units) != len(imagenet_mbv3().skeleton.units):
+        if features is None or skeleton.unit_count != imagenet_mbv3().skeleton.unit_count:
             return ""
         width, own = feature_width(int(features[1])), imagenet_width(skeleton)
-        other = imagenet_mbv3(width=width, classes=skeleton.classes).skeleton
+        other = mobilenet(imagenet_mbv3(width=width, classes=skeleton.classes).skeleton)
         variants = self.space.variants(self.space.smallest)
         if width == own or not means.keys() >= set(net_keys(other, resolution, variants)):
             return ""

@@ -10,15 +10,26 @@ import json
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from supernet.architecture import Architecture
 from supernet.catalog import Catalog
 from supernet.design_space import DesignSpace
+from supernet.skeleton import Inputs
 from supernet.validation import first_error
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE = "artifact.json"
+WEIGHTS_FILE = "weights.safetensors"
+NORM_FILE = "norm.safetensors"
 NormalizationKind = Literal["piece-affine", "subnet-statistics", "shared-statistics"]
 
 
@@ -47,6 +58,31 @@ class Preprocessing(_Frozen):
         side = self.centre_crop * min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         return left, top, left + side, top + side
+
+
+class TextPreprocessing(_Frozen):
+    """From text to tokens: the characters of `alphabet` are 1, 2 and so on, all others 0; what is
+    short is filled up with zeros."""
+
+    alphabet: Annotated[str, Field(min_length=1)]
+
+    def tokens(self, text: str, count: int) -> list[int]:
+        """The first `count`."""
+        found = [self.alphabet.find(character) + 1 for character in text[:count]]
+        return found + [0] * (count - len(found))
+
+
+def _what_it_makes(given: object) -> str:
+    makes_tokens = isinstance(given, TextPreprocessing) or (
+        isinstance(given, dict) and "alphabet" in given
+    )
+    return "<tokens>" if makes_tokens else "<images>"
+
+
+AnyPreprocessing = Annotated[
+    Annotated[Preprocessing, Tag("<images>")] | Annotated[TextPreprocessing, Tag("<tokens>")],
+    Discriminator(_what_it_makes),
+]
 
 
 class Phase(_Frozen):
@@ -116,7 +152,7 @@ class Manifest(_Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
     design_space: DesignSpace
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     normalization: NormalizationKind
     labels: tuple[str, ...]
     catalog: Catalog = Catalog()
@@ -124,6 +160,14 @@ class Manifest(_Frozen):
     weights_sha256: str
     norm_sha256: str
     predictor_sha256: str | None = None
+
+    @property
+    def of_images(self) -> Preprocessing:
+        """The preprocessing of a net that takes images. Raises `ValueError` for one that does
+        not."""
+        if isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        raise ValueError(f"{self.name}: takes tokens; expected a net that takes images")
 
     @property
     def artifact_hash(self) -> str:
@@ -140,17 +184,30 @@ class Manifest(_Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         skeleton = self.design_space.skeleton
-        for field in ("mean", "std"):
-            given = len(getattr(self.preprocessing, field))
-            if given != skeleton.in_channels:
-                raise ValueError(
-                    f"preprocessing.{field}: expected {skeleton.in_channels} values, got {given}"
-                )
+        _check_preprocessing(self.preprocessing, skeleton.inputs)
         if len(self.labels) != skeleton.classes:
             raise ValueError(f"labels: expected {skeleton.classes}, got {len(self.labels)}")
         for subnet in self.catalog.subnets():
             self.design_space.check(Architecture.parse(subnet))
         return self
+
+
+_MADE = {"image": "images: mean and std", "tokens": "tokens: alphabet"}
+
+
+def _check_preprocessing(given: AnyPreprocessing, inputs: Inputs) -> None:
+    """Raise `ValueError` where it does not make what the net takes."""
+    if isinstance(given, TextPreprocessing) != (inputs.kind == "tokens"):
+        raise ValueError(f"preprocessing: expected that of {_MADE[inputs.kind]}")
+    if isinstance(given, TextPreprocessing):
+        if len(given.alphabet) >= inputs.vocabulary:
+            raise ValueError(f"preprocessing.alphabet: expected fewer than {inputs.vocabulary}")
+        return
+    for field in ("mean", "std"):
+        count = len(getattr(given, field))
+        if count != inputs.channels:
+            expected = f"expected {inputs.channels} values, got {count}"
+            raise ValueError(f"preprocessing.{field}: {expected}")
 
 
 def read_part(folder: Path, name: str, sha256: str) -> bytes:
@@ -165,6 +222,12 @@ def read_part(folder: Path, name: str, sha256: str) -> bytes:
             f"{MANIFEST_FILE}"
         )
     return data
+
+
+def check_parts(folder: Path, manifest: Manifest) -> None:
+    """Raise `ArtifactError` where weights or normalisation are not those the manifest names."""
+    read_part(folder, WEIGHTS_FILE, manifest.weights_sha256)
+    read_part(folder, NORM_FILE, manifest.norm_sha256)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -11,7 +11,7 @@ from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
 from supernet.manifest import NormalizationKind
 from supernet.normalization import Position
-from supernet.skeleton import BlockShape, UnitVariant
+from supernet.skeleton import UnitVariant
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -26,7 +26,7 @@ def normalization_shapes(
     if kind == "piece-affine":
         return _ends(_of_pieces(space, space.unit_variants()), ("scale", "shift"))
     if kind == "shared-statistics":
-        units = range(len(space.skeleton.units))
+        units = range(space.skeleton.unit_count)
         stored = _of_pieces(space, [space.full_unit(unit) for unit in units])
         return _ends({_stored(name): n for name, n in stored.items()}, ("mean", "var"))
     return _ends(_of_paths(space, archs), ("mean", "var"))
@@ -43,40 +43,26 @@ def _stored(name: str) -> str:
 
 def _of_pieces(space: DesignSpace, variants: Iterable[UnitVariant]) -> dict[str, int]:
     """The channels of every layer of stem, head and the given variants, by piece."""
-    channels = {f"stem|{layer}": n for layer, n in _stem(space).items()}
+    stem, head = space.skeleton.normalised_ends
+    channels = _named("stem", stem)
     for variant in variants:
-        channels |= {f"{variant.name}|{layer}": n for layer, n in _unit(space, variant).items()}
-    return channels | {"head|final_expand": space.skeleton.head_channels}
+        channels |= _named(variant.name, space.skeleton.normalised(variant))
+    return channels | _named("head", head)
 
 
 def _of_paths(space: DesignSpace, archs: Iterable[Architecture]) -> dict[str, int]:
     """The channels of every layer on the way of the given architectures, by path."""
+    stem, head = space.skeleton.normalised_ends
     channels: dict[str, int] = {}
     for arch in archs:
         position = Position.start(arch.resolution)
-        channels |= {f"{position.key}|{layer}": n for layer, n in _stem(space).items()}
+        channels |= _named(position.key, stem)
         for variant in space.variants(arch):
             position = position.then(variant.name)
-            layers = _unit(space, variant)
-            channels |= {f"{position.key}|{layer}": n for layer, n in layers.items()}
-        channels[f"{position.then('head').key}|final_expand"] = space.skeleton.head_channels
+            channels |= _named(position.key, space.skeleton.normalised(variant))
+        channels |= _named(position.then("head").key, head)
     return channels
 
 
-def _stem(space: DesignSpace) -> dict[str, int]:
-    s = space.skeleton
-    return {"first_conv": s.stem_channels, **_block("first_block", s.first_block, expands=False)}
-
-
-def _unit(space: DesignSpace, variant: UnitVariant) -> dict[str, int]:
-    channels: dict[str, int] = {}
-    for i, shape in enumerate(space.blocks(variant)):
-        channels |= _block(f"block{i}", shape)
-    return channels
-
-
-def _block(name: str, shape: BlockShape, *, expands: bool = True) -> dict[str, int]:
-    channels = {"depthwise": shape.mid_channels, "project": shape.out_channels}
-    if expands:
-        channels["expand"] = shape.mid_channels
-    return {f"{name}/{layer}": n for layer, n in channels.items()}
+def _named(place: str, layers: Mapping[str, int]) -> dict[str, int]:
+    return {f"{place}|{layer}": channels for layer, channels in layers.items()}

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
+from supernet.mobilenet import Kernel
 from supernet.model import Supernet
 from supernet.normalization import SharedStatistics
 from supernet.normalization_shapes import normalization_shapes
 from supernet.ofa_names import OfaNames
 from supernet.presets import Freedom, imagenet_mbv3
-from supernet.skeleton import Kernel
 from supernet.state_dict import read_state_dict
 from supernet.validation import differences, first_error
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from supernet.design_space import DesignSpace
+from supernet.mobilenet import mobilenet
 
 _LAYERS = {"expand": "inverted_bottleneck", "depthwise": "depth_conv", "project": "point_linear"}
 
@@ -39,7 +40,7 @@ class OfaNames:
         yield from _conv("first_conv", "stem|first_conv", "first_conv.conv", "first_conv.bn")
         yield from self._block("first_block", "stem|first_block", 0, ("depthwise", "project"))
         block = 0
-        for unit, spec in enumerate(space.skeleton.units):
+        for unit, spec in enumerate(mobilenet(space.skeleton).units):
             for i, kernel in enumerate(space.full_unit(unit).kernels):
                 block += 1
                 ours = f"units.{unit}.{i}"

@@ -32,7 +32,7 @@ class Population:
     @classmethod
     def of(cls, space: DesignSpace, archs: Sequence[Architecture]) -> Population:
         """Raises `ValueError` for an architecture that is not of the space."""
-        units, slots = len(space.skeleton.units), max(space.depths)
+        units, slots = space.skeleton.unit_count, max(space.depths)
         kernels, ratios = np.zeros((2, len(archs), units, slots), np.int64)
         for i, arch in enumerate(archs):
             space.check(arch)

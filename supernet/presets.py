@@ -12,7 +12,16 @@ from functools import partial
 from typing import Any, Literal
 
 from supernet.design_space import DesignSpace
-from supernet.skeleton import Activation, Kernel, Skeleton, Stride, UnitSpec, make_divisible
+from supernet.mobilenet import (
+    Activation,
+    Kernel,
+    LastBlock,
+    MobileNetSkeleton,
+    Stride,
+    UnitSpec,
+    make_divisible,
+)
+from supernet.transformer import TransformerSkeleton
 
 _ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "h_swish", "h_swish", "h_swish")
 _SE = (False, True, False, True, True)
@@ -44,7 +53,7 @@ def imagenet_mbv3(
     def wide(channels: int) -> int:
         return make_divisible(channels * width)
 
-    skeleton = Skeleton(
+    skeleton = MobileNetSkeleton(
         in_channels=3,
         stem_channels=wide(16),
         stem_stride=2,
@@ -64,9 +73,9 @@ def imagenet_mbv3(
     )
 
 
-def imagenet_width(skeleton: Skeleton) -> float | None:
+def imagenet_width(skeleton: MobileNetSkeleton) -> float | None:
     """Which width multiplier of `imagenet_mbv3` has these channels; None where none has."""
-    width = feature_width(skeleton.feature_channels)
+    width = feature_width(skeleton.classifier_channels)
     kernels = [unit.kernel for unit in skeleton.units]
     if len(kernels) != len(_KERNELS):
         return None
@@ -85,7 +94,7 @@ def fashion_mnist_mbv3(freedom: Freedom = "compound") -> DesignSpace:
     return _space(
         freedom,
         name=f"fashion-mnist-mbv3{_NAMES[freedom]}",
-        skeleton=Skeleton(
+        skeleton=MobileNetSkeleton(
             in_channels=1,
             stem_channels=8,
             stem_stride=1,
@@ -100,7 +109,92 @@ def fashion_mnist_mbv3(freedom: Freedom = "compound") -> DesignSpace:
     )
 
 
-def _space(freedom: Freedom, *, skeleton: Skeleton, **choices: Any) -> DesignSpace:
+def imagenet_proxyless(width: float = 1.0, classes: int = 1000) -> DesignSpace:
+    """ProxylessNAS (Cai et al., ICLR 2019) as Once-for-All made a space of it, coupled as in
+    CompOFA: ReLU6 throughout, 3x3 kernels, no squeeze-and-excitation, a static last block, and
+    no layer between pooling and classifier. `width` multiplies every channel count."""
+
+    def wide(channels: int) -> int:
+        return make_divisible(channels * width)
+
+    channels = [wide(c) for c in (24, 40, 80, 96, 192)]
+    suffix = "" if width == 1.0 else f"-w{width:g}"
+    return _proxyless(
+        f"imagenet-proxyless{suffix}",
+        (128, 160, 192, 208, 224),
+        in_channels=3,
+        stem_channels=wide(32),
+        stem_stride=2,
+        first_block_channels=wide(16),
+        units=_plain_units(channels, _IMAGENET_STRIDES),
+        last_block=_last_block(wide(320)),
+        head_channels=wide(1280) if width > 1.0 else 1280,
+        classes=classes,
+    )
+
+
+def fashion_mnist_proxyless() -> DesignSpace:
+    """The same for 1x28x28 images at three resolutions, small."""
+    return _proxyless(
+        "fashion-mnist-proxyless",
+        (20, 24, 28),
+        in_channels=1,
+        stem_channels=16,
+        stem_stride=1,
+        first_block_channels=8,
+        units=_plain_units((16, 24, 40, 48, 48), _SMALL_STRIDES),
+        last_block=_last_block(80),
+        head_channels=256,
+        classes=10,
+    )
+
+
+def words() -> DesignSpace:
+    """A small transformer that reads up to 16 letters; three layers a unit at most."""
+    units = 4
+    return DesignSpace(
+        name="words",
+        skeleton=TransformerSkeleton(
+            vocabulary=27, tokens=16, width=64, head_width=16, unit_count=units, classes=10
+        ),
+        depths=(1, 2, 3),
+        expand_ratios=(1, 2, 4),
+        compound=True,
+        kernels=((),) * units,
+        resolutions=(8, 12, 16),
+    )
+
+
+def _proxyless(name: str, resolutions: tuple[int, ...], **fixed: Any) -> DesignSpace:
+    skeleton = MobileNetSkeleton(
+        **fixed,
+        stem_activation="relu6",
+        first_block_activation="relu6",
+        head_activation="relu6",
+    )
+    return DesignSpace(
+        name=name,
+        skeleton=skeleton,
+        depths=(2, 3, 4),
+        expand_ratios=(3, 4, 6),
+        compound=True,
+        kernels=((3,),) * skeleton.unit_count,
+        resolutions=resolutions,
+    )
+
+
+def _plain_units(channels: Sequence[int], strides: Sequence[Stride]) -> tuple[UnitSpec, ...]:
+    return tuple(
+        UnitSpec(out_channels=c, stride=stride, activation="relu6", se=False, kernel=3)
+        for c, stride in zip(channels, strides, strict=True)
+    )
+
+
+def _last_block(channels: int) -> LastBlock:
+    return LastBlock(out_channels=channels, expand_ratio=6, kernel=3, activation="relu6")
+
+
+def _space(freedom: Freedom, *, skeleton: MobileNetSkeleton, **choices: Any) -> DesignSpace:
     stored = [unit.kernel for unit in skeleton.units]
     # CompOFA's kernels, or what is stored where that is less.
     fixed = [min(k, size) for k, size in zip(_KERNELS, stored, strict=True)]
@@ -139,6 +233,10 @@ PRESETS: dict[str, Callable[[], DesignSpace]] = {
         f"fashion-mnist-mbv3{name}": partial(fashion_mnist_mbv3, freedom)
         for freedom, name in _NAMES.items()
     },
+    "imagenet-proxyless": imagenet_proxyless,
+    "imagenet-proxyless-w1.3": partial(imagenet_proxyless, 1.3),
+    "fashion-mnist-proxyless": fashion_mnist_proxyless,
+    "words": words,
 }
 
 

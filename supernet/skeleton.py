@@ -1,76 +1,18 @@
-"""The fixed part of a design space, and how it turns a unit variant into block shapes.
+"""What every family of supernets has in common: units in several forms, between a stem and a head.
 
-The skeleton is Once-for-All's MobileNetV3 (Cai et al., ICLR 2020). It knows nothing of
-which variants a design space allows.
+A family says with its skeleton what all its subnets share. Here is what others may ask of one,
+whichever family it is of; nothing here knows a layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
-Activation = Literal["relu", "h_swish"]
-Kernel = Literal[3, 5, 7]
-Stride = Literal[1, 2]
-
-
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never below 90 % of `channels` (MobileNet's rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def strided(size: int, stride: int) -> int:
-    """Height and width of what a convolution (padded by half its kernel) leaves of `size`."""
-    return (size - 1) // stride + 1
-
-
-@dataclass(frozen=True, slots=True)
-class BlockShape:
-    """One MBConv with every size resolved. Sizes in channels, `kernel` and `stride` in pixels."""
-
-    in_channels: int
-    mid_channels: int
-    out_channels: int
-    kernel: int
-    stride: int
-    activation: Activation
-    se: bool
-
-    @property
-    def has_shortcut(self) -> bool:
-        return self.stride == 1 and self.in_channels == self.out_channels
-
-    @property
-    def se_channels(self) -> int:
-        """Hidden width of squeeze-and-excitation: a quarter, in eights."""
-        return make_divisible(self.mid_channels // 4)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitVariant:
-    """One form of one unit: kernel and expand ratio of each active block."""
-
-    unit: int
-    kernels: tuple[int, ...]
-    expand_ratios: tuple[int, ...]
-
-    @property
-    def depth(self) -> int:
-        return len(self.kernels)
-
-    @property
-    def name(self) -> str:
-        """The piece's name, for instance `unit2/k5-5/e3-3`."""
-        kernels, ratios = ("-".join(map(str, n)) for n in (self.kernels, self.expand_ratios))
-        return f"unit{self.unit}/k{kernels}/e{ratios}"
-
-
-Path = tuple[UnitVariant, ...]
-"""The form of every unit in order, or of the first few."""
 
 
 class Frozen(BaseModel):
@@ -79,54 +21,103 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class UnitSpec(Frozen):
-    """The fixed part of a unit; `kernel` is the size its weights are stored at."""
+@dataclass(frozen=True, slots=True)
+class UnitVariant:
+    """One form of one unit: expand ratio and kernel of each active block; no kernels in a family
+    that has none."""
 
-    out_channels: Positive
-    stride: Stride
-    activation: Activation
-    se: bool
-    kernel: Kernel
-
-
-class Skeleton(Frozen):
-    """What all subnets share: channels and strides outside the choices."""
-
-    in_channels: Positive
-    stem_channels: Positive
-    stem_stride: Stride
-    first_block_channels: Positive
-    units: tuple[UnitSpec, ...] = Field(min_length=1)
-    head_channels: Positive
-    feature_channels: Positive
-    classes: Annotated[int, Field(ge=2)]
+    unit: int
+    kernels: tuple[int, ...]
+    expand_ratios: tuple[int, ...]
 
     @property
-    def first_block(self) -> BlockShape:
-        """The static block after the first convolution: expand ratio 1, 3x3, ReLU."""
-        stem = self.stem_channels
-        return BlockShape(stem, stem, self.first_block_channels, 3, 1, "relu", False)
+    def depth(self) -> int:
+        return len(self.expand_ratios)
 
-    def unit_in_channels(self, unit: int) -> int:
-        return self.units[unit - 1].out_channels if unit else self.first_block_channels
+    @property
+    def name(self) -> str:
+        """The piece's name, for instance `unit2/k5-5/e3-3`."""
+        kernels, ratios = ("-".join(map(str, n)) for n in (self.kernels, self.expand_ratios))
+        return "/".join([f"unit{self.unit}", *([f"k{kernels}"] if kernels else []), f"e{ratios}"])
 
-    def blocks(self, variant: UnitVariant) -> tuple[BlockShape, ...]:
-        """The shape of each active block of a unit variant."""
-        spec = self.units[variant.unit]
-        shapes, in_channels = [], self.unit_in_channels(variant.unit)
-        for i, (kernel, ratio) in enumerate(
-            zip(variant.kernels, variant.expand_ratios, strict=True)
-        ):
-            shapes.append(
-                BlockShape(
-                    in_channels=in_channels,
-                    mid_channels=make_divisible(round(in_channels * ratio)),
-                    out_channels=spec.out_channels,
-                    kernel=kernel,
-                    stride=1 if i else spec.stride,
-                    activation=spec.activation,
-                    se=spec.se,
-                )
-            )
-            in_channels = spec.out_channels
-        return tuple(shapes)
+
+Path = tuple[UnitVariant, ...]
+"""The form of every unit in order, or of the first few."""
+
+
+def unit_of(piece: str) -> int | None:
+    """Which unit a piece is a form of, by its name; None for stem and head."""
+    unit = piece.partition("/")[0].removeprefix("unit")
+    return int(unit) if unit.isdecimal() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Complexity:
+    """`macs` for one input, convolutions and linear layers, as the field counts them;
+    `parameters` with batch-norm scale and shift (a folded net has the same number)."""
+
+    macs: int
+    parameters: int
+
+    def __add__(self, other: Complexity) -> Complexity:
+        return Complexity(self.macs + other.macs, self.parameters + other.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a net takes: images with so many channels, R x R pixels at resolution R, or tokens,
+    numbers below `vocabulary`, of which it takes R."""
+
+    kind: Literal["image", "tokens"]
+    channels: int = 0
+    vocabulary: int = 0
+
+    @property
+    def dtype(self) -> Literal["FP32", "INT64"]:
+        """Of the elements, as protocols call it."""
+        return "FP32" if self.kind == "image" else "INT64"
+
+    def shape(self, resolution: int) -> tuple[int, ...]:
+        """Of one input."""
+        if self.kind == "tokens":
+            return (resolution,)
+        return (self.channels, resolution, resolution)
+
+
+class Skeleton(Protocol):
+    """What all subnets of a space share outside the choices."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def classes(self) -> int:
+        """How many there are to tell apart."""
+        ...
+
+    @property
+    def unit_count(self) -> int: ...
+
+    @property
+    def inputs(self) -> Inputs: ...
+
+    @property
+    def normalised_ends(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The channels of the layers of stem and of head that are followed by batch norm, by
+        name; empty in a family without batch norm, whose pieces are exact as they are."""
+        ...
+
+    def normalised(self, variant: UnitVariant) -> Mapping[str, int]:
+        """The same of a unit's form."""
+        ...
+
+    def stored_kernel(self, unit: int) -> int | None:
+        """The size at which a unit stores its kernels; None in a family that has none."""
+        ...
+
+    def pieces(self, resolution: int, path: Path) -> Iterator[Complexity]:
+        """Of the stem, of each unit on the path, and of the head."""
+        ...
+
+    def piece_input(self, piece: str) -> tuple[int, ...]:
+        """The shape of what comes into a piece, batch first; -1 for what depends on the run."""
+        ...

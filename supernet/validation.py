@@ -15,6 +15,10 @@ class Shaped(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
+VARIANT = "<"
+"""What the tags begin with that tell variants of a field apart: they are no part of its name."""
+
+
 def first_error(error: ValidationError) -> str:
     """The most telling of pydantic's errors in one line, and how many more there are.
 
@@ -22,7 +26,7 @@ def first_error(error: ValidationError) -> str:
     """
     errors = error.errors(include_url=False, include_context=False)
     first, *others = sorted(errors, key=lambda e: e["type"] != "extra_forbidden")
-    field = ".".join(map(str, first["loc"]))
+    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith(VARIANT))
     value = repr(first["input"])
     text = first["msg"].removeprefix("Value error, ")  # our own validators' words alone
     if first["type"] not in ("missing", "json_invalid") and len(value) <= 60:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from supernet.architecture import Architecture
 from supernet.block_keys import unit_sizes
+from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
-from supernet.skeleton import BlockShape, Skeleton, UnitVariant, strided
+from supernet.mobilenet import BlockShape, MobileNetSkeleton, strided
+from supernet.skeleton import UnitVariant
 
 
 class Workload(NamedTuple):
@@ -35,26 +37,39 @@ class Workload(NamedTuple):
 def workload(space: DesignSpace, arch: Architecture) -> NDArray[np.float64]:
     """The fields of a `Workload`, in order. Raises `ValueError` where `arch` is not of `space`."""
     space.check(arch)
-    sizes = unit_sizes(space.skeleton, arch.resolution)
-    total = _ends(space.skeleton, arch.resolution)
+    skeleton = space.skeleton
+    if not isinstance(skeleton, MobileNetSkeleton):
+        return _row(_in_all(space, arch))
+    sizes = unit_sizes(skeleton, arch.resolution)
+    total = _ends(skeleton, arch.resolution)
     for variant, size in zip(space.variants(arch), sizes, strict=False):
-        total = total + _unit(space.skeleton, variant, size)
+        total = total + _unit(skeleton, variant, size)
     return total
 
 
+def _in_all(space: DesignSpace, arch: Architecture) -> Workload:
+    """Of a family whose layers are all of one kind."""
+    cost = complexity(space, arch)
+    layers = sum(arch.depths)
+    return Workload(nets=1, blocks=layers, dense_macs=cost.macs, weights=cost.parameters)
+
+
 @functools.lru_cache(maxsize=1024)
-def _ends(s: Skeleton, resolution: int) -> NDArray[np.float64]:
+def _ends(s: MobileNetSkeleton, resolution: int) -> NDArray[np.float64]:
     """Stem, head, and that there is a net at all."""
     first, *_, last = unit_sizes(s, resolution)
-    wide, features = s.head_channels, s.feature_channels
-    stem = _dense(s.in_channels * 9, s.stem_channels, first)
-    head = _dense(s.units[-1].out_channels, wide, last) + _dense(wide, features, 1)
-    block = _block(s.first_block, first, expands=False)
-    return _row(Workload(nets=1)) + stem + block + head + _dense(features, s.classes, 1)
+    total = _row(Workload(nets=1)) + _dense(s.in_channels * 9, s.stem_channels, first)
+    total = total + _block(s.first_block, first, expands=False)
+    if s.final_block:
+        total = total + _block(s.final_block, last)
+    total = total + _dense(s.head_in_channels, s.head_channels, last)
+    if s.feature_channels:
+        total = total + _dense(s.head_channels, s.feature_channels, 1)
+    return total + _dense(s.classifier_channels, s.classes, 1)
 
 
 @functools.lru_cache(maxsize=4096)
-def _unit(s: Skeleton, variant: UnitVariant, size: int) -> NDArray[np.float64]:
+def _unit(s: MobileNetSkeleton, variant: UnitVariant, size: int) -> NDArray[np.float64]:
     total = _row(Workload())
     for shape in s.blocks(variant):
         total = total + _block(shape, size)

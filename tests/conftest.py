@@ -22,9 +22,9 @@ from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
 from supernet.latency import LatencyTable
 from supernet.manifest import Preprocessing
+from supernet.mobilenet import MobileNetSkeleton, UnitSpec
 from supernet.model import Supernet
 from supernet.normalization import Convolution, PieceAffine, PieceNorm, Position
-from supernet.skeleton import Skeleton, UnitSpec
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -52,6 +52,14 @@ def _no_store_of_one_s_own() -> None:
     os.environ.pop("COMPOFA_STORE", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What gateways compile goes to no cache of whoever runs the tests, nor comes from one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     from tests.redis_server import RedisServer, running
@@ -72,7 +80,7 @@ def space() -> DesignSpace:
     """Two units, 9 subnets at each of 12 and 16 pixels, one input channel, ten classes."""
     return DesignSpace(
         name="tiny",
-        skeleton=Skeleton(
+        skeleton=MobileNetSkeleton(
             in_channels=1,
             stem_channels=8,
             stem_stride=2,
@@ -164,7 +172,7 @@ def _fold_randomly(space: DesignSpace) -> Supernet:
         supernet = Supernet(space)
         affines = PieceAffine()
         for depth in space.depths:  # three subnets meet every piece once
-            arch = Architecture((depth,) * len(space.skeleton.units), space.resolutions[0])
+            arch = Architecture((depth,) * space.skeleton.unit_count, space.resolutions[0])
             _give_affines(supernet, arch, affines)
         supernet.normalization = affines
         supernet.classifier.weight.normal_(std=0.3)
@@ -174,8 +182,8 @@ def _fold_randomly(space: DesignSpace) -> Supernet:
 
 def _give_affines(supernet: Supernet, arch: Architecture, affines: PieceAffine) -> None:
     """Run `arch` once; each piece met gets affines that keep its activations in range."""
-    channels, position = supernet.space.skeleton.in_channels, Position.start(arch.resolution)
-    x = torch.randn(2, channels, arch.resolution, arch.resolution)
+    position = Position.start(arch.resolution)
+    x = torch.randn(2, *supernet.space.skeleton.inputs.shape(arch.resolution))
     x = supernet.run_stem(x, _recording(affines, position))
     for variant in supernet.space.variants(arch):
         position = position.then(variant.name)

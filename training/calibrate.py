@@ -98,7 +98,8 @@ def _covering(space: DesignSpace, resolution: int, rng: random.Random) -> list[A
     """As many random subnets as there are depths, in which each unit takes every form once."""
     if space.only is not None:
         return [space.only]
-    columns = [rng.sample(space.depths, len(space.depths)) for _ in space.skeleton.units]
+    depths, units = space.depths, range(space.skeleton.unit_count)
+    columns = [rng.sample(depths, len(depths)) for _ in units]
     return [Architecture(depths, resolution) for depths in zip(*columns, strict=True)]
 
 
@@ -119,6 +120,8 @@ def calibrate(supernet: Supernet, batches: Iterable[Tensor], archs: Iterable[Arc
     A folded net has none to measure: `ValueError`.
     """
     old = supernet.normalization
+    if not supernet.has_batch_norm:
+        raise ValueError("the net has no batch norm: there is nothing to calibrate")
     if isinstance(old, PieceAffine):
         raise ValueError("a folded net has no batch-norm statistics to calibrate")
     statistics = old if isinstance(old, SubnetStatistics) else SubnetStatistics()

@@ -173,4 +173,5 @@ def _entry(
         test_accuracy=old.test_accuracy if old else None,
         macs=cost.macs,
         parameters=cost.parameters,
+        int8=old.int8 if old else None,
     )

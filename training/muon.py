@@ -16,24 +16,14 @@ from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from training.recipe import Muon
 
-_ENDINGS = (".expand.weight", ".project.weight", "final_expand.weight")
-_GATE = ".se."
 _MOMENTUM = 0.95
 _COEFFICIENTS = (3.4445, -4.775, 2.0315)
 _TINY = 1e-7
 
 
 def matrices(supernet: Supernet) -> list[nn.Parameter]:
-    """What Muon trains: weights [out, in, 1, 1] of expanding and projecting layers.
-
-    Gates and the classifier's layers are left to SGD: their matrices take longer to make
-    orthogonal than a step would gain.
-    """
-    return [
-        parameter
-        for name, parameter in supernet.named_parameters()
-        if name.endswith(_ENDINGS) and _GATE not in name
-    ]
+    """What Muon trains: weights [out, in, …] of the layers that mix a unit's channels."""
+    return supernet.family.matrices(supernet)
 
 
 def update_macs(space: DesignSpace, muon: Muon | None) -> int:
@@ -45,16 +35,9 @@ def update_macs(space: DesignSpace, muon: Muon | None) -> int:
     """
     if muon is None:
         return 0
-    first, head = space.skeleton.first_block, space.skeleton.head_channels
-    sides = [
-        (first.mid_channels, first.out_channels),
-        (space.skeleton.units[-1].out_channels, head),
-    ]
-    for unit in range(len(space.skeleton.units)):
-        for block in space.blocks(space.full_unit(unit)):
-            sides += [(block.in_channels, block.mid_channels)]
-            sides += [(block.mid_channels, block.out_channels)]
-    ordered = (sorted(pair) for pair in sides)
+    with torch.device("meta"):
+        shapes = [matrix.shape[:2] for matrix in matrices(Supernet(space))]
+    ordered = (sorted(shape) for shape in shapes)
     return muon.iterations * sum(2 * m * m * n + m**3 for m, n in ordered)
 
 

@@ -117,7 +117,7 @@ class Recipe(_Frozen):
     name: Name
     design_space: str | None = None
     """A preset; a recipe without one starts from an artifact, on that artifact's space."""
-    dataset: Literal["fashion-mnist", "image-folder"] | None = None
+    dataset: Literal["fashion-mnist", "image-folder", "words"] | None = None
     """What the images must come as; by default whatever `--data` is found to be."""
     seed: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=2)]
@@ -206,14 +206,15 @@ class Recipe(_Frozen):
     def _fits_the_space(self) -> Self:
         if self.design_space is not None:
             self.check_space(design_space(self.design_space))
-            if not self.mean or not self.std:
+            images = design_space(self.design_space).skeleton.inputs.kind == "image"
+            if images and not (self.mean and self.std):
                 raise ValueError("mean, std: expected a value for each channel of the images")
         return self
 
     def check_space(self, space: DesignSpace) -> None:
         """Raise `ValueError` where a phase asks for what is not in `space`, the run's own."""
         for field in ("mean", "std"):
-            given, channels = len(getattr(self, field)), space.skeleton.in_channels
+            given, channels = len(getattr(self, field)), space.skeleton.inputs.channels
             if given not in (0, channels):
                 raise ValueError(f"{field}: expected {channels} value(s), got {given}")
         for phase in self.phases:

@@ -13,7 +13,7 @@ from supernet import artifact
 from supernet.artifact import Artifact, Description
 from supernet.catalog import Catalog
 from supernet.latency import TABLES_FOLDER
-from supernet.manifest import ArtifactError, Ledger, Manifest, Preprocessing
+from supernet.manifest import AnyPreprocessing, ArtifactError, Ledger, Manifest, Preprocessing
 from supernet.model import Supernet
 from supernet.normalization import BatchNormalization, PieceAffine
 from training.calibrate import CALIBRATION_IMAGES, calibrate_from
@@ -32,6 +32,7 @@ from training.reference import REFERENCE_CLASS, reference_tables
 from training.report import RunReport, track
 from training.run_folder import RunFolder, stopped
 from training.start import Start, from_artifact, untrained
+from training.text import words
 from training.trainer import Trainer
 
 
@@ -161,20 +162,22 @@ def _say_cost(
         Console(stderr=True),
         space=space,
         teacher_space=start.teacher.space if start.teacher else None,
-        folded=isinstance(start.supernet.normalization, PieceAffine),
+        folded=start.supernet.is_folded,
         macs_per_second=rate * group.count,
     )
 
 
-def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> Preprocessing:
+def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> AnyPreprocessing:
     """The recipe's own, or else that of the artifact it begins with."""
+    if beginning is None and recipe.dataset == "words":
+        return words.PREPROCESSING
     if beginning is None or recipe.mean:
         return Preprocessing(mean=recipe.mean, std=recipe.std, centre_crop=recipe.centre_crop)
     return beginning.manifest.preprocessing
 
 
 def _dataset(
-    recipe: Recipe, setting: Setting, preprocessing: Preprocessing, beginning: Artifact | None
+    recipe: Recipe, setting: Setting, preprocessing: AnyPreprocessing, beginning: Artifact | None
 ) -> Dataset:
     if recipe.dataset == "image-folder" and setting.data is None:
         raise ValueError(f"recipe {recipe.name}: give --data with a folder of images")
@@ -206,7 +209,9 @@ def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, class
 def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Setting) -> Catalog:
     """Accuracies of all that a catalog lists, measured after the statistics where it takes them."""
     resolutions = len(supernet.space.resolutions)
-    if isinstance(supernet.normalization, BatchNormalization):
+    if not supernet.has_batch_norm:
+        supernet.normalization = PieceAffine()  # with nothing in it: pieces are exact as they are
+    elif isinstance(supernet.normalization, BatchNormalization):
         images = min(CALIBRATION_IMAGES, len(dataset.train))
         with track("calibrate", images * resolutions) as advance:
             calibrate_from(supernet, dataset.train, recipe.seed, images=images, advance=advance)

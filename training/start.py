@@ -14,7 +14,7 @@ from supernet.artifact import Artifact
 from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.narrow import narrow
-from supernet.normalization import BatchNormalization, PieceAffine
+from supernet.normalization import BatchNormalization
 from supernet.presets import design_space
 from training.calibrate import check_pieces
 from training.randomness import draw_seed
@@ -71,7 +71,7 @@ def from_artifact(artifact: Artifact, recipe: Recipe, subnet: str | None, classe
     if subnet is not None:
         arch = Architecture.parse(subnet)
         supernet.space.check(arch)
-        if not isinstance(supernet.normalization, PieceAffine):
+        if not supernet.is_folded:
             supernet.normalization = BatchNormalization()  # training measures statistics anew
         supernet, identity = narrow(supernet, arch), f"{identity}/{subnet}"
         name = _file_name(f"{name}:{subnet}")
@@ -121,7 +121,7 @@ def _file_name(name: str) -> str:
 def _teaching(supernet: Supernet) -> Supernet:
     """A frozen copy; without affines of its own it normalises by the batch, as in training."""
     teacher = copy.deepcopy(supernet)
-    if not isinstance(teacher.normalization, PieceAffine):
+    if not teacher.is_folded:
         teacher.normalization = BatchNormalization()
     return teacher.requires_grad_(False)
 
@@ -131,7 +131,7 @@ def _with_classes(supernet: Supernet, classes: int, seed: int) -> Supernet:
     skeleton = supernet.space.skeleton.model_copy(update={"classes": classes})
     changed = copy.deepcopy(supernet)
     changed.space = supernet.space.model_copy(update={"skeleton": skeleton})
-    changed.classifier = nn.Linear(skeleton.feature_channels, classes)
+    changed.classifier = nn.Linear(supernet.classifier.in_features, classes)
     generator = torch.Generator().manual_seed(seed)
     nn.init.normal_(changed.classifier.weight, std=0.01, generator=generator)
     nn.init.zeros_(changed.classifier.bias)

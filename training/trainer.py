@@ -113,7 +113,7 @@ class Trainer:
 
     def _begin(self, phase: Phase) -> None:
         """Bring the net into the state that the phase begins with."""
-        folded = isinstance(self.supernet.normalization, PieceAffine)
+        folded = self.supernet.is_folded
         if folded:
             phase.check_on_folded_net()
         if phase.sort_channels:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from supernet.model import Supernet
-from supernet.normalization import PieceAffine
 from training.averaging import MovingAverage
 from training.muon import MuonUpdater, matrices
 from training.processes import Processes
@@ -93,7 +92,7 @@ class Updater:
 
 def trained_parameters(supernet: Supernet) -> list[nn.Parameter]:
     """All but a folded net's shared BN scale and shift, which no output depends on any more."""
-    folded = isinstance(supernet.normalization, PieceAffine)
+    folded = supernet.is_folded
     return [
         parameter
         for name, parameter in supernet.named_parameters()

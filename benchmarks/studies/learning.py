@@ -6,8 +6,8 @@ No device was measured for this. Clients of one class, each a little faster or s
 next, get what is chosen by the table within their budget and report what it takes on their device.
 The truth differs from the shipped table in the ways that are listed. Printed: how far what was
 chosen was over its budget, on average, and how far off the table is in the end, where subnets
-without evidence move along with their neighbours (as in `gateway.learned_table`), all alike, or
-not at all. Three of twelve clients lie.
+without evidence move along with their neighbours (as in `gateway.learning.learned_table`), all
+alike, or not at all. Three of twelve clients lie.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from statistics import mean, median
 
 from gateway.device_classes import DeviceClasses
 from gateway.errors import NoSubnet
-from gateway.evidence import Estimate, Evidence
-from gateway.learned_table import Bounds, learned_table, reported_ratios
+from gateway.learning.evidence import Estimate, Evidence
+from gateway.learning.learned_table import Bounds, learned_table, reported_ratios
 from gateway.request import Constraints
 from gateway.select import select
-from gateway.tables import StoredTable
+from gateway.stores.tables import StoredTable
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import read_manifest
 from supernet.shipped import artifact_folder

@@ -5,12 +5,15 @@ Sizes are checked before bytes are looked at; whether an input fits the net is c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
+import grpc
 import numpy as np
 
+from gateway.calls import Call
 from gateway.errors import InvalidRequest
 from gateway.request import (
     Answer,
@@ -21,7 +24,7 @@ from gateway.request import (
     Selection,
     TensorInput,
 )
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 from protos.compofa.v1 import gateway_pb2
 from supernet.architecture import Architecture
 
@@ -42,7 +45,9 @@ class InputLimits:
 
 
 def constraints_from(
-    message: gateway_pb2.InferRequest | gateway_pb2.SelectSubnetRequest,
+    message: gateway_pb2.InferRequest
+    | gateway_pb2.SelectSubnetRequest
+    | gateway_pb2.FetchSubnetRequest,
 ) -> Constraints:
     """The constraints of a request. Raises `InvalidRequest`."""
     return Constraints(
@@ -59,12 +64,33 @@ def input_from(message: gateway_pb2.InferRequest, limits: InputLimits) -> ModelI
         return _tensor_from(message.tensor, limits.tensor_bytes)
     if kind == "image":
         image = message.image
-        _check_size("image", len(image), limits.image_bytes)
+        check_size("image", len(image), limits.image_bytes)
         return ImageInput(image)
     raise InvalidRequest("input", None, "a tensor or an image")
 
 
-def infer_response(answer: Answer, labels: Sequence[str]) -> gateway_pb2.InferResponse:
+def deadline_from(message: gateway_pb2.InferRequest, left_s: float | None) -> float | None:
+    """Seconds until the answer must be there: the request's own, and no more than the RPC's
+    `left_s`; None where there is no deadline. Raises `InvalidRequest`."""
+    if not message.HasField("deadline_ms"):
+        return left_s
+    own_s = message.deadline_ms / 1000
+    if not 0 < own_s < math.inf:
+        expected = "a positive, finite number of milliseconds"
+        raise InvalidRequest("deadline_ms", message.deadline_ms, expected)
+    return own_s if left_s is None else min(own_s, left_s)
+
+
+def failed_response(call: Call, request_id: str) -> gateway_pb2.InferResponse:
+    """In a stream: what a call that failed would have ended with."""
+    code: int = grpc.StatusCode[call.code].value[0]
+    status = gateway_pb2.Status(code=code, message=call.error, retry_after_s=call.retry_after_s)
+    return gateway_pb2.InferResponse(id=request_id, status=status)
+
+
+def infer_response(
+    answer: Answer, labels: Sequence[str], request_id: str = ""
+) -> gateway_pb2.InferResponse:
     """The answer, with the best class of each row."""
     selection = answer.selection
     return gateway_pb2.InferResponse(
@@ -79,6 +105,7 @@ def infer_response(answer: Answer, labels: Sequence[str]) -> gateway_pb2.InferRe
         compute_ms=answer.compute_ms,
         queue_ms=answer.queue_ms,
         degraded=selection.degraded,
+        id=request_id,
     )
 
 
@@ -115,11 +142,12 @@ def _tensor_from(tensor: gateway_pb2.Tensor, most_bytes: int) -> TensorInput:
     if tensor.name not in ("", "input"):
         raise InvalidRequest("tensor.name", tensor.name, "'input', or nothing")
     raw = tensor.raw
-    _check_size("tensor.raw", len(raw), most_bytes)
+    check_size("tensor.raw", len(raw), most_bytes)
     return TensorInput(tensor.dtype, tuple(tensor.shape), raw)
 
 
-def _check_size(field: str, size: int, most: int) -> None:
+def check_size(field: str, size: int, most: int) -> None:
+    """Raise `InvalidRequest` where a field has more than `most` bytes."""
     if size > most:
         raise InvalidRequest(field, size, f"at most {most} bytes")
 

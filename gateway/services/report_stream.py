@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from gateway.config import LearningConfig
 from gateway.errors import TooManyReporters
-from gateway.report_book import ReportBook
-from gateway.report_metrics import ReportMetrics
-from gateway.reports import RefusedReportError, Report, client_key
+from gateway.learning.report_book import ReportBook
+from gateway.learning.report_metrics import ReportMetrics
+from gateway.learning.reports import RefusedReportError, Report, client_key
 from protos.compofa.v1 import gateway_pb2
 
 _RETRY_AFTER_S = 5.0

@@ -16,6 +16,11 @@ def artifact_folder() -> Path:
     return _HERE / "fashion-mnist-mbv3"
 
 
+def holds(folder: Path) -> bool:
+    """Whether a folder is part of the package, whose files are not its user's to change."""
+    return folder.resolve().is_relative_to(_HERE.resolve())
+
+
 def images() -> list[tuple[Path, str]]:
     """Each image file with its true label, in a fixed order in which labels take turns."""
     files = (_HERE / "images").glob("*/*.png")

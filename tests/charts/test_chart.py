@@ -1,71 +1,75 @@
-"""The chart as Helm lints and renders it: no cluster is needed, and none is asked."""
+"""The chart as a whole: lint, scenarios against schemas, what is refused, the notes."""
 
 from __future__ import annotations
 
-import math
+import json
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import helm_python
+import jsonschema
 import pytest
 import yaml
 
-from gateway import cli
-from gateway.config import ServerConfig
-from gateway.services import native
-from gateway.stores import STATE_DIR_VARIABLE, STORE_VARIABLE
+from tests.charts import helm, rendering
+from tests.charts.rendering import CHART, CLAIM, KUBERNETES, ROOT, Object, kinds, notes, render
+from tests.charts.validation import is_custom, problems
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "compofa-gateway"
-STATE = "/var/lib/compofa"
-
-Object = dict[str, Any]
-
-CLAIM: Object = {
-    "image": {"repository": "registry.test/compofa"},
-    "artifact": {"existingClaim": "nets"},
-}
+# All versions are `make verify-chart`'s; between the two nothing that is used has come and gone.
+OLDEST, NEWEST = KUBERNETES[0], KUBERNETES[-1]
 
 
-@pytest.fixture(scope="module")
-def chart() -> Iterator[helm_python.Chart]:
-    with helm_python.Chart.load(CHART) as loaded:
-        yield loaded
-
-
-def render(chart: helm_python.Chart, values: Object) -> dict[str, Object]:
-    """What is rendered, by kind, for a release `demo`."""
-    files = chart.render(values, name="demo", namespace="nets")
-    documents = [yaml.safe_load(text) for path, text in files.items() if path.endswith(".yaml")]
-    return {document["kind"]: document for document in documents if document}
-
-
-def pod_of(documents: dict[str, Object]) -> Object:
-    spec: Object = documents["Deployment"]["spec"]["template"]["spec"]
-    return spec
-
-
-def container_of(documents: dict[str, Object]) -> Object:
-    (container,) = pod_of(documents)["containers"]
-    assert isinstance(container, dict)
-    return container
-
-
-def served(container: Object) -> ServerConfig:
-    """What the gateway's own command line makes of the container's arguments."""
-    assert container["command"] == ["compofa"]
-    arguments = cli.build_parser("compofa").parse_args(container["args"])
-    names = ServerConfig.model_fields.keys() & vars(arguments).keys()
-    given = {name: getattr(arguments, name) for name in names}
-    return ServerConfig(**{name: value for name, value in given.items() if value is not None})
-
-
-def test_lint_finds_only_that_there_is_no_icon() -> None:
-    report = helm_python.lint(CHART, CLAIM, strict=True)
+@pytest.mark.parametrize("name", rendering.scenario_files())
+def test_lint_finds_only_that_there_is_no_icon(name: str) -> None:
+    report = helm.lint(CHART, rendering.scenario(name))
     assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
     assert report["errors"] == []
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("name", rendering.scenario_files())
+def test_a_scenario_is_what_kubernetes_takes(name: str, version: str) -> None:
+    if not rendering.fits(name, version):
+        with pytest.raises(helm.HelmError, match=r"expected Kubernetes 1\.31"):
+            render(rendering.scenario(name), version)
+        return
+    rendered = render(rendering.scenario(name), version)
+    assert [p for document in rendered for p in problems(document, version)] == []
+    names = [(d["apiVersion"], d["kind"], d["metadata"]["name"]) for d in rendered]
+    assert len(set(names)) == len(names)
+    assert {d["metadata"]["namespace"] for d in rendered} == {"nets"}
+
+
+def test_the_scenarios_render_every_kind_there_is_a_template_for() -> None:
+    rendered = [d for name in rendering.scenario_files() for d in render(rendering.scenario(name))]
+    in_templates = {
+        line.removeprefix("kind: ").strip()
+        for file in (CHART / "templates").rglob("*.yaml")
+        for line in file.read_text().splitlines()
+        if line.startswith("kind: ")
+    }
+    assert kinds(rendered) == in_templates - _without_files()
+    schemas = {"JobSet", "PrometheusRule", "PyTorchJob", "ScaledObject", "ServiceMonitor"}
+    assert {d["kind"] for d in rendered if is_custom(d)} == schemas - _without_files()
+
+
+def _without_files() -> set[str]:
+    """What needs files that may come with another change."""
+    return set() if list(CHART.glob("rules/*.yaml")) else {"PrometheusRule"}
+
+
+def test_a_mistake_in_a_pod_of_a_custom_resource_is_found() -> None:
+    """The schemas can say no."""
+    (job,) = (d for d in render(rendering.scenario("training-jobset")) if d["kind"] == "JobSet")
+    assert problems(job, NEWEST) == []
+    broken = json.loads(json.dumps(job).replace('"claimName"', '"claim"'))
+    assert "claim" in "".join(problems(broken, NEWEST))
+    broken = json.loads(json.dumps(job).replace('"maxRestarts"', '"maxRestart"'))
+    assert "maxRestart" in "".join(problems(broken, NEWEST))
+
+
+def test_the_least_that_can_be_said_renders_nothing_optional() -> None:
+    assert kinds(render(CLAIM)) == {
+        "Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"
+    }  # fmt: skip
 
 
 def test_the_image_is_of_the_package_s_version() -> None:
@@ -73,111 +77,34 @@ def test_the_image_is_of_the_package_s_version() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version
 
 
-def test_an_artifact_in_a_claim_is_mounted_read_only(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM | {"artifact": {"existingClaim": "nets", "path": "mine/"}})
-    container = container_of(documents)
-    assert served(container).artifact == Path("/artifact/mine")
-    assert {"name": "artifact", "mountPath": "/artifact", "readOnly": True} in container[
-        "volumeMounts"
+def test_the_schema_names_every_value_and_no_other() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema["properties"].pop("global")  # Helm's own
+    assert sorted(_leaves(schema)) == sorted(_leaves_of_values(values, schema))
+
+
+def _leaves(schema: Object, path: str = "") -> list[str]:
+    """Every value that the schema describes field by field."""
+    if "properties" not in schema:
+        return [path]
+    return [
+        leaf
+        for name, inner in schema["properties"].items()
+        for leaf in _leaves(inner, f"{path}.{name}")
     ]
-    claim = {"claimName": "nets", "readOnly": True}
-    assert {"name": "artifact", "persistentVolumeClaim": claim} in pod_of(documents)["volumes"]
 
 
-def test_an_artifact_in_the_image_needs_no_claim(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM | {"artifact": {"path": "/opt/nets/mine"}})
-    assert served(container_of(documents)).artifact == Path("/opt/nets/mine")
-    assert [volume["name"] for volume in pod_of(documents)["volumes"]] == ["state"]
-
-
-def test_what_is_not_given_keeps_the_gateway_s_default(chart: helm_python.Chart) -> None:
-    config = served(container_of(render(chart, CLAIM)))
-    assert config == ServerConfig(artifact=Path("/artifact"), host="0.0.0.0")
-
-
-def test_options_reach_the_gateway(chart: helm_python.Chart) -> None:
-    options = {"graceS": 7.5, "fallbackDeviceClass": "phone.a", "maxBatch": 4, "maxPending": 9,
-               "workers": 2, "threads": 3, "maxResidentMib": 64, "learnLatency": True,
-               "learnTrustClientNames": True}  # fmt: skip
-    ports = {"grpc": 6000, "metrics": 6001}
-    container = container_of(render(chart, CLAIM | {"gateway": options, "ports": ports}))
-    assert served(container) == ServerConfig(
-        artifact=Path("/artifact"), host="0.0.0.0", port=6000, metrics_port=6001, grace_s=7.5,
-        fallback_device_class="phone.a", max_batch=4, max_pending=9, workers=2, threads=3,
-    )  # fmt: skip
-    assert "--max-resident-mib=64" in container["args"]
-    assert container["args"][-2:] == ["--learn-latency", "--learn-trust-client-names"]
-
-
-def test_probes_ask_the_health_service(chart: helm_python.Chart) -> None:
-    container = container_of(render(chart, CLAIM | {"ports": {"grpc": 6000}}))
-    gateway = {"port": 6000, "service": native.SERVICE}
-    assert container["startupProbe"]["grpc"] == gateway
-    assert container["readinessProbe"]["grpc"] == gateway
-    assert container["livenessProbe"]["grpc"] == {"port": 6000}
-
-
-@pytest.mark.parametrize("grace_s", [0, 7.5, 20, 3600])
-def test_a_drain_that_uses_all_its_grace_is_not_killed(
-    chart: helm_python.Chart, grace_s: float
-) -> None:
-    documents = render(chart, CLAIM | {"gateway": {"graceS": grace_s}})
-    assert served(container_of(documents)).grace_s == grace_s
-    assert pod_of(documents)["terminationGracePeriodSeconds"] == math.ceil(grace_s) + 10
-
-
-def test_the_pod_is_restricted(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM)
-    pod = pod_of(documents)
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container_of(documents)["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-
-
-def test_the_only_place_to_write_is_the_state_folder(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM)
-    container = container_of(documents)
-    assert container["env"] == [{"name": STATE_DIR_VARIABLE, "value": STATE}]
-    writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
-    assert writable == [{"name": "state", "mountPath": STATE}]
-    assert {"name": "state", "emptyDir": {}} in pod_of(documents)["volumes"]
-
-
-def test_the_store_s_url_comes_from_a_secret(chart: helm_python.Chart) -> None:
-    store = {"existingSecret": "tables", "key": "redis-url"}
-    container = container_of(render(chart, CLAIM | {"store": store}))
-    source = {"secretKeyRef": {"name": "tables", "key": "redis-url"}}
-    assert {"name": STORE_VARIABLE, "valueFrom": source} in container["env"]
-    assert not any("store" in argument for argument in container["args"])
-
-
-def test_no_pod_holds_a_token(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM)
-    account = documents["ServiceAccount"]
-    assert account["automountServiceAccountToken"] is False
-    assert pod_of(documents)["automountServiceAccountToken"] is False
-    assert pod_of(documents)["serviceAccountName"] == account["metadata"]["name"]
-
-
-def test_an_account_that_exists_is_used_and_not_made(chart: helm_python.Chart) -> None:
-    account = {"create": False, "name": "theirs"}
-    documents = render(chart, CLAIM | {"serviceAccount": account})
-    assert "ServiceAccount" not in documents
-    assert pod_of(documents)["serviceAccountName"] == "theirs"
-
-
-def test_the_service_resolves_to_the_pods(chart: helm_python.Chart) -> None:
-    documents = render(chart, CLAIM)
-    service, template = documents["Service"]["spec"], documents["Deployment"]["spec"]["template"]
-    assert service["clusterIP"] == "None"
-    assert service["selector"].items() <= template["metadata"]["labels"].items()
-    listening = {p["name"]: p["containerPort"] for p in container_of(documents)["ports"]}
-    assert {p["targetPort"]: p["port"] for p in service["ports"]} == listening
+def _leaves_of_values(values: object, schema: Object, path: str = "") -> list[str]:
+    """Every value there is, as deep as the schema goes."""
+    if "properties" not in schema or not isinstance(values, dict):
+        return [path]
+    return [
+        leaf
+        for name, inner in values.items()
+        for leaf in _leaves_of_values(inner, schema["properties"].get(name, {}), f"{path}.{name}")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,15 +114,24 @@ def test_the_service_resolves_to_the_pods(chart: helm_python.Chart) -> None:
         ({"gateway": {"graceS": -1}}, "at '/gateway/graceS': minimum: got -1, want 0"),
         ({"gateway": {"graceS": None}}, "at '/gateway': missing property 'graceS'"),
         ({"gateway": {"workers": 0}}, "at '/gateway/workers': minimum: got 0, want 1"),
+        ({"gateway": {"engine": "tensorrt"}}, "at '/gateway/engine'"),
         ({"ports": {"grpc": 80}}, "at '/ports/grpc': minimum: got 80, want 1,024"),
         ({"artifact": {"existingClaim": "My Nets"}}, "at '/artifact/existingClaim': 'My Nets'"),
         ({"artifact": None}, "missing property 'artifact'"),
         ({"store": {"existingSecret": "My Redis"}}, "at '/store/existingSecret': 'My Redis'"),
+        ({"image": {"repository": "a", "digest": "sha256:1"}}, "at '/image/digest'"),
+        ({"autoscaling": {"kind": "vpa"}}, "at '/autoscaling/kind'"),
+        ({"autoscaling": {"keda": {"accuracyGivenUp": 2}}}, "at '/autoscaling/keda/accuracyG"),
+        ({"topologySpread": {"zone": "Never"}}, "at '/topologySpread/zone'"),
+        ({"valkey": {"password": "a b'c:d@e/f"}}, "at '/valkey/password'"),
+        ({"training": {"kind": "MPIJob"}}, "at '/training/kind'"),
+        ({"probes": {"liveness": {"httpGet": {}}}}, "at '/probes/liveness'"),
+        ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval'"),
     ],
 )
-def test_the_schema_refuses(chart: helm_python.Chart, values: Object, message: str) -> None:
-    with pytest.raises(helm_python.HelmValuesError) as refused:
-        render(chart, CLAIM | values)
+def test_the_schema_refuses(values: Object, message: str) -> None:
+    with pytest.raises(helm.HelmError) as refused:
+        render(CLAIM | values)
     assert message in str(refused.value)
 
 
@@ -203,27 +139,91 @@ def test_the_schema_refuses(chart: helm_python.Chart, values: Object, message: s
     ("values", "message"),
     [
         ({"image": {}}, "image.repository: expected an image in which"),
-        ({"artifact": {}}, "artifact: expected existingClaim, a claim that holds one, or path"),
+        ({"artifact": {}}, "artifact: expected existingClaim, image.reference, init.image, or"),
         ({"artifact": {"path": "mine"}}, 'artifact.path "mine": expected an absolute path'),
         (
             {"artifact": {"existingClaim": "nets", "path": "a/../../etc"}},
-            'artifact.path "a/../../etc": expected a folder inside the claim',
+            'artifact.path "a/../../etc": expected a folder in what is mounted',
         ),
         (
             {"artifact": {"existingClaim": "nets", "path": "/mine"}},
-            'artifact.path "/mine": expected a folder inside the claim',
+            'artifact.path "/mine": expected a folder in what is mounted',
         ),
-        ({"ports": {"metrics": 50051}}, "ports.metrics 50051: expected another port"),
+        (
+            {"artifact": {"existingClaim": "nets", "init": {"image": "a:1"}}},
+            "artifact: expected one of existingClaim, image.reference and init.image, not nets and",
+        ),
+        ({"ports": {"metrics": 50051}}, "ports 50051, 50051, 50052: expected three different"),
+        (
+            {"valkey": {"enabled": True}, "store": {"existingSecret": "tables"}},
+            'store.existingSecret "tables": expected none with valkey.enabled',
+        ),
+        ({"tls": {"clientCaKey": "ca.crt"}}, 'tls.clientCaKey "ca.crt": expected a Secret'),
+        ({"auth": {"existingSecret": "tokens"}}, 'auth.existingSecret "tokens": expected tls.exi'),
+        (
+            {"gateway": {"maxConnectionAgeGraceS": 5}},
+            "gateway.maxConnectionAgeGraceS 5: expected maxConnectionAgeS too",
+        ),
+        ({"rollout": {"maxSurge": 0}}, "rollout.maxUnavailable 0: expected maxSurge above 0"),
+        (
+            {"autoscaling": {"kind": "hpa", "minReplicas": 5, "maxReplicas": 4}},
+            "autoscaling.minReplicas 5: expected at most maxReplicas, 4",
+        ),
+        (
+            {"autoscaling": {"kind": "hpa"}, "resources": {"requests": {"cpu": None}}},
+            "autoscaling.hpa.cpuUtilization: expected resources.requests.cpu",
+        ),
+        (
+            {"autoscaling": {"kind": "hpa", "hpa": {"cpuUtilization": None}}},
+            "autoscaling.hpa: expected a target to scale by",
+        ),
+        ({"autoscaling": {"kind": "keda"}}, "autoscaling.keda.prometheusUrl: expected the URL"),
+        (
+            {"training": {"enabled": True, "nodes": 2}},
+            "training.nodes 2: expected 1 with the kind Job",
+        ),
+        (
+            {"training": {"enabled": True}, "artifact": {"path": "/opt/net"}},
+            "training: expected artifact.existingClaim",
+        ),
+        (
+            {"training": {"enabled": True, "out": "../up"}},
+            'training.out "../up": expected a folder',
+        ),
+        (
+            {"training": {"enabled": True, "dataPath": "images"}},
+            'training.dataPath "images": expected a claim in dataClaim too',
+        ),
     ],
 )
-def test_the_templates_refuse(chart: helm_python.Chart, values: Object, message: str) -> None:
-    with pytest.raises(helm_python.HelmRenderError) as refused:
-        render(chart, CLAIM | values)
+def test_the_templates_refuse(values: Object, message: str) -> None:
+    with pytest.raises(helm.HelmError) as refused:
+        render(CLAIM | values)
     assert message in str(refused.value)
 
 
-def test_the_notes_name_the_target(chart: helm_python.Chart) -> None:
-    notes = chart.render(CLAIM, name="demo", namespace="nets")[
-        "compofa-gateway/templates/NOTES.txt"
-    ]
-    assert "dns:///demo-compofa-gateway.nets.svc:50051" in notes
+def test_the_notes_say_the_next_command_and_the_target() -> None:
+    said = notes(CLAIM)
+    assert "kubectl --namespace nets rollout status deployment/demo-compofa-gateway" in said
+    assert "port-forward service/demo-compofa-gateway 50051:50051" in said
+    assert "dns:///demo-compofa-gateway-headless.nets.svc:50051" in said
+    assert "not authenticated and not encrypted" in said
+    assert "set store.existingSecret" in said
+
+
+def test_the_notes_of_a_locked_gateway_warn_of_nothing() -> None:
+    said = notes(rendering.scenario("production"))
+    assert "authenticated" not in said
+    assert "existingSecret" not in said
+    assert "maxConnectionAgeS" not in said
+
+
+def test_the_notes_warn_of_pods_that_clients_will_not_find() -> None:
+    scaled = rendering.scenario("keda") | {"gateway": {}}
+    assert "gateway.maxConnectionAgeS is not set" in notes(scaled)
+
+
+def test_the_notes_of_a_training_say_how_to_follow_it() -> None:
+    said = notes(rendering.scenario("training"))
+    assert "logs --follow --selector" in said
+    assert "/artifact/runs/mine/artifact" in said

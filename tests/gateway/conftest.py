@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from gateway.redis_store import RedisStore
-from gateway.table_follower import TableFollower
+from gateway.stores.redis_store import RedisStore
+from gateway.stores.table_follower import TableFollower
 from supernet import artifact
 from supernet.accuracy_predictor import AccuracyPredictor
 from supernet.catalog import Catalog, CatalogEntry

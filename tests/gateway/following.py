@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.device_classes import DeviceClasses
-from gateway.table_follower import TableFollower
-from gateway.tables import TableStore
+from gateway.stores.table_follower import TableFollower
+from gateway.stores.tables import TableStore
 from supernet.latency import LatencyTable
 from supernet.manifest import Manifest
 

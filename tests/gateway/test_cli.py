@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from supernet.manifest import read_manifest
-from tests.gateway.commands import Cli, failed
+from tests.gateway.command_line import Cli, failed
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,17 @@ def test_serve_with_options_that_make_no_sense(cli: Cli, artifact_folder: Path) 
     learn = ("serve", artifact_folder, "--learn-latency")
     assert "learning.min_clients: " in failed(cli(*learn, "--learn-min-clients", "2"))
     assert "learning.max_step: " in failed(cli(*learn, "--learn-max-step", "soon"))
+    assert "exports.max_builds: " in failed(
+        cli("serve", artifact_folder, "--max-export-builds", "0")
+    )
+    assert "exports.max_cache_bytes: " in failed(
+        cli("serve", artifact_folder, "--max-export-cache-mib", "0")
+    )
+    assert "exports.max_build_s: " in failed(
+        cli("serve", artifact_folder, "--max-export-build-s", "0")
+    )
+    off = failed(cli("serve", artifact_folder, "--no-fetch", "--max-fetches", "3"))
+    assert off == "compofa: --max-fetches: has no meaning with --no-fetch\n"
     alone = failed(cli("serve", artifact_folder, "--learn-max-step", "2"))
     assert alone == "compofa: --learn-max-step: has no meaning without --learn-latency\n"
 

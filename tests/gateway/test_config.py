@@ -31,6 +31,10 @@ def test_defaults_listen_on_this_machine_only() -> None:
         ("learning", {"max_total": float("inf")}),
         ("learning", {"interval_s": 0.0}),
         ("learning", {"colour": "red"}),
+        ("exports", {"max_cache_bytes": 0}),
+        ("exports", {"max_builds": 0}),
+        ("exports", {"max_build_s": 0.0}),
+        ("exports", {"max_streams": 0}),
     ],
 )
 def test_a_bad_value_is_rejected_by_name(field: str, value: object) -> None:
@@ -41,6 +45,13 @@ def test_a_bad_value_is_rejected_by_name(field: str, value: object) -> None:
 def test_nothing_is_learned_unless_asked_for() -> None:
     assert ServerConfig(artifact=Path("net")).learning is None
     assert not LearningConfig().trust_client_names
+
+
+def test_subnets_are_handed_out_unless_told_otherwise() -> None:
+    exports = ServerConfig(artifact=Path("net")).exports
+    assert exports is not None
+    assert (exports.cache, exports.max_cache_bytes, exports.max_builds) == (None, 1024 * MIB, 1)
+    assert ServerConfig(artifact=Path("net"), exports=None).exports is None
 
 
 def test_the_two_ports_differ_unless_free_ones_are_taken() -> None:

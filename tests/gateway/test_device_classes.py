@@ -10,7 +10,7 @@ from gateway.device_classes import DeviceClasses
 from gateway.errors import UnknownDeviceClass
 from gateway.request import Constraints
 from gateway.select import select
-from gateway.tables import StoredTable
+from gateway.stores.tables import StoredTable
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import Manifest, read_manifest
 

@@ -1,32 +1,66 @@
-from __future__ import annotations
+"""Expected times: measured at the start, corrected by what runs take."""
 
 import pytest
 
-from gateway.engine_times import FORGOTTEN_AFTER_S, WEIGHT, EngineTimes
+from gateway.engine_times import FORGOTTEN_AFTER_S, EngineTimes
+from gateway.engines.costs import Line
 
 
-def test_a_running_mean_follows_what_is_measured() -> None:
-    times = EngineTimes(clock=lambda: 0.0)
-    times.record("a", 1, 10.0)
-    times.record("a", 1, 20.0)
-    assert times.expected_ms(1) == {"a": pytest.approx(10 + WEIGHT * 10)}
-    assert times.typical_ms == pytest.approx(12.0)
-
-
-def test_batches_of_another_size_have_times_of_their_own() -> None:
-    times = EngineTimes(clock=lambda: 0.0)
-    times.record("a", 1, 1.0)
-    times.record("a", 32, 30.0)
-    assert (times.expected_ms(1), times.expected_ms(33)) == ({"a": 1.0}, {"a": 30.0})
-    assert times.expected_ms(4) == {}
-
-
-def test_a_slow_spell_is_forgotten() -> None:
+class Clock:
     now = 0.0
-    times = EngineTimes(clock=lambda: now)
-    times.record("a", 1, 1000.0)
-    now = FORGOTTEN_AFTER_S + 1
-    assert times.expected_ms(1) == {}
-    assert times.typical_ms == 0.0
-    times.record("a", 1, 2.0)
-    assert times.expected_ms(1) == {"a": 2.0}
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def times(clock: Clock) -> EngineTimes:
+    return EngineTimes({"small": Line(1.0, 1.0), "large": Line(2.0, 4.0)}.__getitem__, clock)
+
+
+def test_expects_what_was_measured_at_the_start(times: EngineTimes) -> None:
+    assert times.expected_ms("large", 2) == 10.0
+
+
+def test_a_slow_run_slows_that_subnet_at_every_batch(times: EngineTimes) -> None:
+    assert times.record("small", 1, 4.0) == 2.0
+    assert times.expected_ms("small", 3) == 8.0
+
+
+def test_what_did_not_run_is_slowed_with_the_rest(times: EngineTimes) -> None:
+    times.record("small", 1, 6.0)
+    assert times.expected_ms("large", 1) == 18.0
+
+
+def test_follows_a_change_within_seconds(times: EngineTimes, clock: Clock) -> None:
+    for _ in range(20):
+        times.record("small", 1, 2.0)
+        clock.now += 0.5
+    for _ in range(20):
+        times.record("small", 1, 6.0)
+        clock.now += 0.5
+    assert times.expected_ms("small", 1) == pytest.approx(6.0, rel=0.05)
+
+
+def test_one_slow_run_among_many_counts_little(times: EngineTimes, clock: Clock) -> None:
+    for _ in range(50):
+        times.record("small", 1, 2.0)
+        clock.now += 0.002
+    times.record("small", 1, 40.0)
+    assert times.expected_ms("small", 1) < 4.0
+
+
+def test_a_slow_spell_is_forgotten(times: EngineTimes, clock: Clock) -> None:
+    times.record("small", 1, 200.0)
+    clock.now += FORGOTTEN_AFTER_S + 1
+    assert times.expected_ms("small", 1) == 2.0
+
+
+def test_preparation_counts_for_each_image(times: EngineTimes) -> None:
+    times.record_preparation(2, 3.0)
+    assert times.expected_ms("small", 2) == 3.0 + 3.0

@@ -2,26 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from gateway.calls import Call, current_call
+from gateway.calls import Call, current_call, streamed_call
 from gateway.errors import InvalidRequest, QueueFull
 from gateway.interceptors import CallInterceptor
+from gateway.services import messages
 from gateway.services.native import SERVICE
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 LARGEST = 1000
+MOST_STALLED_S = 1.0
 
 
 class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
     """Does what the device class of a request says."""
 
     def __init__(self) -> None:
-        self.entered = asyncio.Event()
+        self.entered, self.left = asyncio.Event(), asyncio.Event()
 
     async def SelectSubnet(  # noqa: N802
         self,
@@ -42,6 +45,34 @@ class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
                 self.entered.set()
                 await asyncio.sleep(30)
         return gateway_pb2.SelectSubnetResponse(subnet="d2@8")
+
+    async def FetchSubnet(  # noqa: N802
+        self,
+        request: gateway_pb2.FetchSubnetRequest,
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[gateway_pb2.FetchSubnetResponse]:
+        current_call().device_class = request.device_class
+        try:
+            for _ in range(3 if request.device_class == "short" else 10_000):
+                yield gateway_pb2.FetchSubnetResponse(chunk=bytes(100_000))
+            if request.device_class == "short":
+                raise InvalidRequest("device_class", "short", "a longer one")
+        finally:
+            self.left.set()
+
+    async def InferStream(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[gateway_pb2.InferRequest],
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[gateway_pb2.InferResponse]:
+        async for request in request_iterator:
+            with streamed_call() as call:
+                call.device_class = request.device_class
+                if request.device_class == "broken":
+                    raise RuntimeError("secret of the house")
+                if request.device_class == "full":
+                    raise QueueFull(retry_after_s=0.25)
+            yield messages.failed_response(call, request.id)
 
 
 class Service:
@@ -74,7 +105,7 @@ class Service:
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     seen: list[Call] = []
-    calls = CallInterceptor([SERVICE], LARGEST, [seen.append])
+    calls = CallInterceptor([SERVICE], LARGEST, [seen.append], most_stalled_s=MOST_STALLED_S)
     server = grpc.aio.server(interceptors=[calls])
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -92,6 +123,27 @@ async def test_an_answer_passes_and_is_observed_once(service: Service) -> None:
     assert (call.method, call.device_class, call.code) == ("SelectSubnet", "fine", "OK")
     assert call.seconds > 0
     assert service.calls.in_flight == 0
+
+
+@pytest.mark.parametrize("device_class", ["fine", "wrong", "full"])
+async def test_a_request_has_a_name_that_its_caller_learns(
+    service: Service, device_class: str
+) -> None:
+    request = gateway_pb2.SelectSubnetRequest(device_class=device_class)
+    for given in ((), (("x-request-id", "order-17"),)):
+        rpc = service.stub.SelectSubnet(request, metadata=given)
+        await rpc.code()
+        trailing = dict(await rpc.trailing_metadata())
+        assert trailing["x-request-id"] == service.seen[-1].request_id
+    assert service.seen[0].request_id not in ("", "order-17")
+    assert service.seen[1].request_id == "order-17"
+
+
+async def test_all_of_a_stream_has_the_stream_s_name(service: Service) -> None:
+    requests = [gateway_pb2.InferRequest(device_class=name) for name in ("full", "full")]
+    stream = service.stub.InferStream(iter(requests), metadata=(("x-request-id", "s1"),))
+    assert len([response async for response in stream]) == 2
+    assert [call.request_id for call in service.seen] == ["s1", "s1"]
 
 
 async def test_our_errors_keep_their_status_and_message(service: Service) -> None:
@@ -129,7 +181,7 @@ async def test_a_bug_is_bland_outside_and_told_in_the_log(
 
 
 async def test_a_draining_gateway_takes_no_new_calls(service: Service) -> None:
-    service.calls.draining = True
+    service.calls.drain()
     assert (await service.error("fine")).code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -163,6 +215,88 @@ async def test_a_deadline_that_passes_is_told_from_a_cancellation(service: Servi
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     await _until(lambda: len(service.seen) == 1)
     assert service.seen[0].code == "DEADLINE_EXCEEDED"
+
+
+async def test_an_answer_in_parts_may_fail_after_some(service: Service) -> None:
+    parts = service.stub.FetchSubnet(gateway_pb2.FetchSubnetRequest(device_class="short"))
+    for _ in range(3):
+        part = await parts.read()
+        assert isinstance(part, gateway_pb2.FetchSubnetResponse)
+    assert await parts.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert [(call.method, call.code) for call in service.seen] == [
+        ("FetchSubnet", "INVALID_ARGUMENT")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ("cancelled", "CANCELLED"),
+        ("late", "DEADLINE_EXCEEDED"),
+        ("given up", "UNAVAILABLE"),
+        ("stalled", "UNAVAILABLE"),
+    ],
+)
+async def test_an_answer_in_parts_that_is_not_read_ends_in_the_middle_of_a_write(
+    service: Service, ends: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = gateway_pb2.FetchSubnetRequest(device_class="endless")
+    parts = service.stub.FetchSubnet(request, timeout=0.5 if ends == "late" else 30)
+    await parts.read()
+    await asyncio.sleep(0.2)
+    assert not service.trouble.left.is_set()
+    if ends == "cancelled":
+        parts.cancel()
+    elif ends == "given up":
+        service.calls.give_up()
+    async with asyncio.timeout(5):
+        await service.trouble.left.wait()
+    if ends == "given up":
+        with suppress(grpc.aio.AioRpcError):  # what was on its way comes first
+            while await parts.read() is not grpc.aio.EOF:
+                pass
+        assert (await parts.code()).name == code
+    await _until(lambda: len(service.seen) == 1)
+    assert (service.seen[0].code, service.calls.in_flight) == (code, 0)
+    assert caplog.text == ""
+
+
+async def test_each_message_of_a_stream_is_a_call(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("fine", "broken", "full", "fine")
+    requests = [gateway_pb2.InferRequest(device_class=name, id=name) for name in names]
+    stream = service.stub.InferStream(iter(requests))
+    answers = [response async for response in stream]
+    assert [answer.id for answer in answers] == list(names)
+    assert [answer.status.code for answer in answers] == [0, 13, 8, 0]
+    assert answers[1].status.message == "internal error"
+    assert answers[2].status.retry_after_s == 0.25
+    assert [call.code for call in service.seen] == ["OK", "INTERNAL", "RESOURCE_EXHAUSTED", "OK"]
+    assert {call.method for call in service.seen} == {"InferStream"}
+    assert "secret of the house" in caplog.text
+    assert service.calls.in_flight == 0
+
+
+async def test_a_stream_is_read_no_further_once_the_gateway_drains(service: Service) -> None:
+    stream = service.stub.InferStream()
+    await stream.write(gateway_pb2.InferRequest(device_class="fine"))
+    response = await stream.read()
+    assert isinstance(response, gateway_pb2.InferResponse)
+    service.calls.drain()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stream.read()
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    await _until(lambda: len(service.seen) == 2)
+    assert (service.seen[1].code, service.calls.in_flight) == ("UNAVAILABLE", 0)
+
+
+async def test_a_message_that_is_none_ends_its_stream(service: Service) -> None:
+    requests = (gateway_pb2.InferRequest(device_class=name) for name in ("fine", "x" * LARGEST))
+    stream = service.stub.InferStream(requests)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [response async for response in stream]
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def _until(condition, within_s: float = 5.0) -> None:  # type: ignore[no-untyped-def]

@@ -1,15 +1,14 @@
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.calls import Call
-from gateway.metrics import CallMetrics, add_gauges, add_store_gauges
+from gateway.errors import TooFast
+from gateway.metrics import CallMetrics
 from gateway.request import Answer, Selection
-from gateway.table_check import RefusedTableError
-from gateway.tables import DeviceClassInfo
+from gateway.stores.tables import DeviceClassInfo
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", 3, CREATED, 9, "measured", None, 4)
@@ -25,11 +24,11 @@ def metrics(registry: CollectorRegistry) -> CallMetrics:
     return CallMetrics(registry, {"alpha": "alpha", "beta": "beta", "a": "alpha"}.get)
 
 
-def answered(rows: int = 1, *, degraded: bool = False) -> Call:
-    selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=degraded)
+def answered(rows: int = 1, batch: int = 1, *, given_up: float | None = None) -> Call:
+    selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=given_up is not None)
     call = Call("Infer", "peer", "alpha", seconds=0.02)
     logits = np.zeros((rows, 10), np.float32)
-    call.answered(Answer(logits, selection, compute_ms=8.0, queue_ms=2.0))
+    call.answered(Answer(logits, selection, 8.0, 2.0, batch, given_up or 0.0))
     return call
 
 
@@ -61,10 +60,22 @@ def test_a_call_by_an_alias_counts_for_the_class_it_means(
 def test_a_prediction_for_one_image_is_not_held_against_a_batch(
     registry: CollectorRegistry, metrics: CallMetrics
 ) -> None:
-    metrics.observe(answered(rows=4))
+    metrics.observe(answered(batch=4))
     assert registry.get_sample_value("compofa_batch_size_sum", {"device_class": "alpha"}) == 4
     ratio = "compofa_predicted_to_measured_latency_ratio_count"
     assert registry.get_sample_value(ratio, {"device_class": "alpha"}) is None
+
+
+def test_a_fetch_is_a_request_that_says_nothing_of_how_long_those_take(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for code in ("OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
+        metrics.observe(Call("FetchSubnet", "peer", "alpha", export_format="onnx", code=code))
+    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
+    labels = {**alpha, "code": "OK", "method": "FetchSubnet"}
+    assert value("compofa_requests_total", labels) == 1
+    for name in ("request_seconds_count", "shed_total", "deadlines_missed_total"):
+        assert value(f"compofa_{name}", alpha) is None
 
 
 @pytest.mark.parametrize(
@@ -83,8 +94,22 @@ def test_what_was_not_answered_is_counted_by_why(
 
 
 def test_degraded_answers_are_counted(registry: CollectorRegistry, metrics: CallMetrics) -> None:
-    metrics.observe(answered(degraded=True))
+    metrics.observe(answered(given_up=0.0))
+    metrics.observe(answered())
     assert registry.get_sample_value("compofa_degraded_total", {"device_class": "alpha"}) == 1
+
+
+def test_what_degraded_answers_gave_up_is_spread_over_all_answers(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    for given_up in (None, None, 0.01, 0.03):
+        metrics.observe(answered(given_up=given_up))
+    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
+    assert value("compofa_accuracy_given_up_count", alpha) == 4
+    assert value("compofa_accuracy_given_up_sum", alpha) == pytest.approx(0.04)
+    within = {le: value("compofa_accuracy_given_up_bucket", {**alpha, "le": le})
+              for le in ("0.0", "0.01", "0.05")}  # fmt: skip
+    assert within == {"0.0": 2, "0.01": 3, "0.05": 4}
 
 
 def test_made_up_device_classes_share_one_label(
@@ -98,32 +123,12 @@ def test_made_up_device_classes_share_one_label(
     assert len({tuple(s.labels.items()) for s in requests.samples}) == 1
 
 
-def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
-    pipeline = SimpleNamespace(
-        pending=0, engine=SimpleNamespace(resident_bytes=10), device_classes=lambda: [ALPHA]
-    )
-    add_gauges(registry, pipeline, clock=lambda: CREATED.timestamp() + 60.0)
-    pipeline.pending, pipeline.engine.resident_bytes = 7, 20
-    value, alpha = registry.get_sample_value, {"device_class": "alpha"}
-    assert value("compofa_queue_depth") == 7
-    assert value("compofa_resident_bytes") == 20
-    assert value("compofa_latency_table_age_seconds", alpha) == 60.0
-    assert value("compofa_latency_table_version", alpha) == 3
-
-
-def test_the_store_is_read_at_the_scrape(registry: CollectorRegistry) -> None:
-    follower = SimpleNamespace(up=True, staleness_s=0.5, refused={}, lost=frozenset())
-    add_store_gauges(registry, follower)
-    value = registry.get_sample_value
-    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (1, 0.5)
-    follower.up, follower.staleness_s = False, 30.0
-    follower.refused = {
-        "phone": RefusedTableError("checksum", "damaged"),
-        "x" * 999: RefusedTableError("form", "no table"),
-    }
-    follower.lost = frozenset({"watch"})
-    assert (value("compofa_store_up"), value("compofa_store_staleness_seconds")) == (0, 30.0)
-    refused = "compofa_latency_table_refused"
-    assert value(refused, {"device_class": "phone", "reason": "checksum"}) == 1
-    assert value(refused, {"device_class": "x" * 63, "reason": "form"}) == 1
-    assert value("compofa_latency_table_lost", {"device_class": "watch"}) == 1
+def test_a_caller_that_is_too_fast_is_no_load_to_scale_for(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    call = Call("Infer", "peer")
+    call.failed(TooFast(retry_after_s=1.0))
+    metrics.observe(call)
+    labels = {"device_class": "", "code": "RESOURCE_EXHAUSTED", "method": "Infer"}
+    assert registry.get_sample_value("compofa_requests_total", labels) == 1
+    assert registry.get_sample_value("compofa_shed_total", {"device_class": ""}) is None

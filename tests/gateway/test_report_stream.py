@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
@@ -19,8 +19,8 @@ from gateway.calls import Call
 from gateway.config import LearningConfig
 from gateway.device_classes import DeviceClasses
 from gateway.interceptors import CallInterceptor
-from gateway.report_book import ReportBook
-from gateway.report_metrics import ReportMetrics, add_report_gauges
+from gateway.learning.report_book import ReportBook
+from gateway.learning.report_metrics import ReportMetrics, add_report_gauges
 from gateway.services.messages import InputLimits
 from gateway.services.native import SERVICE, SubnetGateway
 from gateway.services.report_stream import ReportStreams
@@ -180,7 +180,7 @@ async def test_a_drain_answers_with_what_was_taken(serve: Serve) -> None:
     calls = [service.stub.ReportLatency(service.then_silent(i), timeout=10) for i in (1, 2)]
     await until(lambda: service.value("compofa_latency_reports_total", device_class="alpha",
                                       outcome="taken") == 3, 5)  # fmt: skip
-    service.calls.draining = True
+    service.calls.drain()
     service.streams.end()
     assert [(await call).taken for call in calls] == [1, 2]
     error = await error_of(service.stub.ReportLatency(service.then_silent(1), timeout=10))

@@ -143,7 +143,9 @@ def _tensor(rows: int = 1, resolution: int = 16, seed: int = 0) -> gateway_pb2.T
 
 
 @contextmanager
-def running(artifact: Path, folder: Path, *options: str) -> Iterator[GatewayProcess]:
+def running(
+    artifact: Path, folder: Path, *options: str, within_s: float = START_WITHIN_S
+) -> Iterator[GatewayProcess]:
     """A gateway for `artifact` that keeps everything else in `folder`, killed at the end."""
     port_file, stderr = folder / "ports.json", folder / "stderr.log"
     port_file.unlink(missing_ok=True)
@@ -155,14 +157,16 @@ def running(artifact: Path, folder: Path, *options: str) -> Iterator[GatewayProc
         subprocess.Popen(command, stderr=log, env=os.environ | own) as process,
     ):
         try:
-            ports = _ports(process, port_file, stderr)
+            ports = _ports(process, port_file, stderr, within_s)
             yield GatewayProcess(process, ports["port"], ports["metrics_port"], stderr)
         finally:
             process.kill()
 
 
-def _ports(process: subprocess.Popen[bytes], port_file: Path, stderr: Path) -> dict[str, int]:
-    until = time.monotonic() + START_WITHIN_S
+def _ports(
+    process: subprocess.Popen[bytes], port_file: Path, stderr: Path, within_s: float
+) -> dict[str, int]:
+    until = time.monotonic() + within_s
     while not port_file.exists():
         if process.poll() is not None or time.monotonic() > until:
             pytest.fail(f"the gateway did not start: {stderr.read_text()}")

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gateway.embedded_store import LOOK_EVERY_S
-from gateway.table_file import TableFile
+from gateway.stores.embedded_store import LOOK_EVERY_S
+from gateway.stores.table_file import TableFile
 from supernet.latency import read_bundled_tables
 
 

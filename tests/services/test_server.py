@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,36 @@ def test_the_most_accurate_subnet_within_the_budget_answers(
     assert slower.expected_accuracy < answer.expected_accuracy
 
 
+def test_a_stream_answers_each_request_in_order(client: Client, tensor: MakeTensor) -> None:
+    def requests() -> Iterator[gateway_pb2.InferRequest]:
+        for number in range(40):
+            name, request_id = "nobody" if number == 7 else "alpha", str(number)
+            if number % 2:
+                yield gateway_pb2.InferRequest(device_class=name, id=request_id, tensor=tensor())
+            else:
+                yield gateway_pb2.InferRequest(device_class=name, id=request_id, image=png())
+
+    responses = list(client.stub.InferStream(requests(), timeout=30))
+    assert [response.id for response in responses] == [str(n) for n in range(40)]
+    failed = [response for response in responses if response.HasField("status")]
+    assert [(r.id, r.status.code) for r in failed] == [("7", 5)]
+    assert "there are alpha" in failed[0].status.message
+    assert all(r.subnet and len(r.predictions) == 1 for r in responses if r not in failed)
+
+
+def test_a_stream_s_requests_have_deadlines_of_their_own(client: Client) -> None:
+    requests = [
+        gateway_pb2.InferRequest(device_class="alpha", image=png(), deadline_ms=deadline_ms)
+        for deadline_ms in (1e-6, -1.0, 20_000.0)
+    ]
+    late, wrong, fine = client.stub.InferStream(iter(requests), timeout=30)
+    assert late.status.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    assert wrong.status.message == (
+        "deadline_ms: expected a positive, finite number of milliseconds, got -1.0"
+    )
+    assert fine.subnet
+
+
 def test_select_says_what_infer_then_takes(client: Client) -> None:
     for budget, accuracy in ((None, None), (3.0, None), (None, 0.7)):
         request = gateway_pb2.SelectSubnetRequest(
@@ -113,7 +144,9 @@ def test_reflection_describes_the_service(client: Client) -> None:
     file = database.FindFileContainingSymbol(SERVICE)
     assert [method.name for method in file.service[0].method] == [
         "Infer",
+        "InferStream",
         "SelectSubnet",
+        "FetchSubnet",
         "ListDeviceClasses",
         "ReportLatency",
     ]

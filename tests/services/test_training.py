@@ -26,11 +26,11 @@ RECIPE = """
 name = "quick"
 design_space = "fashion-mnist-mbv3"
 dataset = "fashion-mnist"
-batch_size = 32
+batch_size = 16
 validation_images = 5000
-evaluation_images = 20
+evaluation_images = 10
 profile = false
-train_images = 320
+train_images = 128
 mean = [0.286]
 std = [0.353]
 teacher = "teacher"
@@ -38,7 +38,7 @@ checkpoint_steps = 2
 
 [[phases]]
 name = "teacher"
-epochs = 0.8
+epochs = 1.0
 learning_rate = 0.05
 subnets = ["largest"]
 
@@ -80,44 +80,74 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(400)
-def test_killed_run_goes_on_and_ends_with_the_same_net(recipe: Path, tmp_path: Path) -> None:
-    whole = _run("train", recipe, "--out", tmp_path / "whole", "--threads", "2")
+@pytest.mark.parametrize(
+    ("only", "listed"),
+    [(("--subnet", "d2-3-4-2-3@20"), 1), pytest.param((), 729, marks=pytest.mark.slow)],
+)
+def test_killed_run_goes_on_and_ends_with_the_same_net(
+    recipe: Path, tmp_path: Path, only: tuple[str, ...], listed: int
+) -> None:
+    whole = _run("train", recipe, *only, "--out", tmp_path / "whole", "--threads", "1")
     assert whole.returncode == 0, whole.stderr
     cut = tmp_path / "cut"
+    arguments: tuple[str | Path, ...] = ("train", recipe, *only, "--out", cut)
     process = subprocess.Popen(
-        _command("train", recipe, "--out", cut), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        _command(*arguments), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _wait_for(cut / "checkpoint.pt", process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     assert not (cut / "artifact").exists()
-    again = _run("train", recipe, "--out", cut)
+    again = _run(*arguments)
     assert again.returncode == 0, again.stderr
     first, second = (artifact.load(tmp_path / run / "artifact") for run in ("whole", "cut"))
     assert first.manifest.artifact_hash == second.manifest.artifact_hash
-    assert len(first.manifest.catalog) == 729
+    assert len(first.manifest.catalog) == listed
     assert first.manifest.ledger is not None
     assert [phase.name for phase in first.manifest.ledger.phases] == ["teacher", "compound", "fold"]
     written = (cut / "artifact" / "artifact.json").stat().st_mtime_ns
-    once_more = _run("train", recipe, "--out", cut)
+    once_more = _run(*arguments)
     assert "finished before" in once_more.stderr
     assert (cut / "artifact" / "artifact.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_net_without_a_fold_phase_keeps_statistics_per_subnet(tmp_path: Path) -> None:
+def test_net_without_a_fold_phase_keeps_statistics_of_every_subnet(tmp_path: Path) -> None:
     path, out = tmp_path / "unfolded.toml", tmp_path / "run"
     path.write_text(RECIPE)
     trained = _run("train", path, "--out", out)
     assert trained.returncode == 0, trained.stderr
-    folder = out / "artifact"
+    _check_statistics(out / "artifact", "d2-3-4-2-3@20")
+
+
+@pytest.mark.timeout(400)
+def test_subnet_without_a_fold_phase_has_statistics_and_can_be_folded(tmp_path: Path) -> None:
+    path, out, subnet = tmp_path / "unfolded.toml", tmp_path / "run", "d2-2-2-2-2@20"
+    path.write_text(RECIPE)
+    trained = _run("train", path, "--subnet", subnet, "--out", out)
+    assert trained.returncode == 0, trained.stderr
+    _check_statistics(out / "artifact", subnet)
+    folded = _run("fold", out / "artifact", "--epochs", "0.01", "--evaluation-images", "50",
+                  "--out", tmp_path / "folded")  # fmt: skip
+    assert folded.returncode == 0, folded.stderr
+    manifest = artifact.load(tmp_path / "folded" / "artifact").manifest
+    assert manifest.normalization == "piece-affine"
+    assert manifest.name == artifact.load(out / "artifact").manifest.name
+    again = _run("fold", tmp_path / "folded" / "artifact", "--out", tmp_path / "again")
+    assert again.returncode == 1
+    assert "is folded already" in again.stderr
+
+
+def _check_statistics(folder: Path, subnet: str) -> None:
+    """They are there, can be measured anew, and `subnet` be evaluated with them."""
     assert artifact.load(folder).manifest.normalization == "subnet-statistics"
     calibrated = _run("calibrate", folder, "--images", "40")
     assert calibrated.returncode == 0, calibrated.stderr
-    evaluated = _run("evaluate", folder, "--subnet", "d2-3-4-2-3@20", "--json")
+    evaluated = _run("evaluate", folder, "--subnet", subnet, "--images", "500", "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     (entry,) = json.loads(evaluated.stdout)
-    assert entry["subnet"] == "d2-3-4-2-3@20"
+    assert entry["subnet"] == subnet
     assert 0.0 <= entry["accuracy"] <= 1.0
 
 
@@ -222,23 +252,6 @@ def test_a_folder_of_images_of_ones_own_is_learnt(tmp_path: Path) -> None:
     (entry,) = manifest.catalog.entries
     assert entry.accuracy > 0.8
     assert entry.test_accuracy is None
-
-
-@pytest.mark.timeout(400)
-def test_fold_gives_pieces_to_a_net_with_statistics(tmp_path: Path) -> None:
-    path, out = tmp_path / "unfolded.toml", tmp_path / "run"
-    path.write_text(RECIPE)
-    trained = _run("train", path, "--subnet", "d2-2-2-2-2@20", "--out", out)
-    assert trained.returncode == 0, trained.stderr
-    folded = _run("fold", out / "artifact", "--epochs", "0.01", "--evaluation-images", "50",
-                  "--out", tmp_path / "folded")  # fmt: skip
-    assert folded.returncode == 0, folded.stderr
-    manifest = artifact.load(tmp_path / "folded" / "artifact").manifest
-    assert manifest.normalization == "piece-affine"
-    assert manifest.name == artifact.load(out / "artifact").manifest.name
-    again = _run("fold", tmp_path / "folded" / "artifact", "--out", tmp_path / "again")
-    assert again.returncode == 1
-    assert "is folded already" in again.stderr
 
 
 @pytest.mark.parametrize(

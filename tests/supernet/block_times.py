@@ -8,17 +8,23 @@ from collections.abc import Iterable, Iterator
 from supernet.block_keys import end_keys, unit_keys, unit_sizes
 from supernet.design_space import DesignSpace
 from supernet.latency import Blocks, BlockTime
-from supernet.skeleton import Kernel, Skeleton, UnitSpec, UnitVariant
+from supernet.mobilenet import Kernel, MobileNetSkeleton, UnitSpec, mobilenet
+from supernet.presets import PRESETS
+from supernet.skeleton import UnitVariant
+
+MOBILENETS = sorted(
+    name for name, make in PRESETS.items() if isinstance(make().skeleton, MobileNetSkeleton)
+)
 
 
 def every_key(space: DesignSpace, resolution: int) -> Iterator[str]:
     """Each key that some architecture of the space has at a resolution; some of them twice."""
-    yield from end_keys(space.skeleton, resolution)
-    for unit, size in enumerate(unit_sizes(space.skeleton, resolution)[:-1]):
+    yield from end_keys(mobilenet(space.skeleton), resolution)
+    for unit, size in enumerate(unit_sizes(mobilenet(space.skeleton), resolution)[:-1]):
         for kernel in space.kernels[unit]:
             for ratio in space.expand_ratios:
                 variant = UnitVariant(unit, (kernel,) * 2, (ratio,) * 2)
-                yield from unit_keys(space.skeleton, variant, size)
+                yield from unit_keys(mobilenet(space.skeleton), variant, size)
 
 
 def made_up(space: DesignSpace, resolutions: Iterable[int], seed: int = 0) -> Blocks:
@@ -42,7 +48,7 @@ def small_space(
     unit = UnitSpec(out_channels=8, stride=2, activation="relu", se=False, kernel=7)
     return DesignSpace(
         name="small",
-        skeleton=Skeleton(
+        skeleton=MobileNetSkeleton(
             in_channels=3, stem_channels=8, stem_stride=2, first_block_channels=8,
             units=(unit,) * len(kernels), head_channels=8, feature_channels=8, classes=10,
         ),

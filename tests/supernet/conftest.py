@@ -72,7 +72,7 @@ def share_randomly() -> ShareRandomly:
 
         supernet.normalization = Measuring(record)
         resolution = space.resolutions[0]
-        units = range(len(space.skeleton.units))
+        units = range(space.skeleton.unit_count)
         stored = [space.full_unit(unit) for unit in units]
         supernet.run_path(random_images(space, resolution, 8), resolution, stored)
         statistics.load(values)
@@ -98,5 +98,5 @@ def random_supernet(space: DesignSpace) -> Supernet:
 
 def random_images(space: DesignSpace, resolution: int, batch: int) -> Tensor:
     generator = torch.Generator().manual_seed(resolution + batch)
-    shape = (batch, space.skeleton.in_channels, resolution, resolution)
+    shape = (batch, *space.skeleton.inputs.shape(resolution))
     return torch.randn(shape, generator=generator)

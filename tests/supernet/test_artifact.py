@@ -19,7 +19,7 @@ from torch import Tensor
 
 from supernet import durable
 from supernet.architecture import Architecture
-from supernet.artifact import Description, load, save
+from supernet.artifact import Description, load, save, save_catalog
 from supernet.catalog import Catalog
 from supernet.design_space import DesignSpace
 from supernet.latency import LatencyTable, read_bundled_tables
@@ -117,7 +117,8 @@ def test_statistics_per_subnet_come_back(
     found = loaded.normalization.tensors()
     assert found.keys() == statistics.tensors().keys()
     assert all(torch.equal(found[k], v) for k, v in statistics.tensors().items())
-    assert torch.equal(loaded.first_conv.gamma, supernet.first_conv.gamma)
+    name = "first_conv.gamma"
+    assert torch.equal(loaded.get_parameter(name), supernet.get_parameter(name))
 
 
 def test_shared_statistics_come_back(
@@ -258,6 +259,16 @@ def test_overwriting_leaves_only_the_new_one(
     assert read_bundled_tables(folder) == []
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert not (folder / "left-over").exists()
+
+
+def test_a_catalog_can_be_replaced_alone(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    manifest = read_manifest(folder)
+    fewer = Catalog(entries=manifest.catalog.entries[:2])
+    save_catalog(folder, fewer)
+    assert load(folder).manifest == manifest.model_copy(update={"catalog": fewer})
+    save_catalog(folder, manifest.catalog)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_what_is_not_an_artifact_is_never_removed(

@@ -9,6 +9,7 @@ import pytest
 
 from supernet.architecture import Architecture
 from supernet.block_keys import net_keys, unit_sizes
+from supernet.mobilenet import mobilenet
 from supernet.presets import design_space
 from tests.supernet.block_times import every_key
 
@@ -19,7 +20,7 @@ def test_the_keys_of_a_net_in_full() -> None:
     space = design_space("imagenet-mbv3-w1.2")
     arch = Architecture.parse("d2-2-2-2-2@160")
     block = "expanded_conv-input:{}-output:{}-expand:{}-kernel:{}-stride:{}-idskip:{}-se:{}-hs:{}"
-    assert list(net_keys(space.skeleton, 160, space.variants(arch))) == [
+    assert list(net_keys(mobilenet(space.skeleton), 160, space.variants(arch))) == [
         "Conv-input:160x160x3-output:80x80x24",
         block.format("80x80x24", "80x80x24", 24, 3, 1, 1, 0, 0),
         "Conv_1-input:5x5x192-output:5x5x1152",
@@ -41,7 +42,7 @@ def test_the_keys_of_a_net_in_full() -> None:
 
 @pytest.mark.parametrize("resolution", [128, 160, 176, 208, 224])
 def test_odd_sizes_are_rounded_up(resolution: int) -> None:
-    sizes = unit_sizes(design_space("imagenet-mbv3").skeleton, resolution)
+    sizes = unit_sizes(mobilenet(design_space("imagenet-mbv3").skeleton), resolution)
     assert sizes == tuple(-(-resolution // 2**n) for n in (1, 2, 3, 4, 4, 5))
 
 

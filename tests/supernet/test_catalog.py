@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from supernet.catalog import Catalog, CatalogEntry, pareto_frontier
+from supernet.catalog import Catalog, CatalogEntry, Int8Accuracy, pareto_frontier
 
 
 def entry(subnet: str, accuracy: float, macs: int) -> CatalogEntry:
@@ -84,3 +84,26 @@ def test_accuracy_is_a_fraction(accuracy: float) -> None:
 
 def test_json_round_trip(catalog: Catalog) -> None:
     assert Catalog.model_validate_json(catalog.model_dump_json()) == catalog
+
+
+def test_int8_figures_stand_beside_the_float_one_one_a_format() -> None:
+    def measured(name: str, accuracy: float) -> Int8Accuracy:
+        return Int8Accuracy(format=name, accuracy=accuracy, float_accuracy=0.75, images=8)
+
+    plain = entry("a", 0.7, 1)
+    both = plain.with_int8(measured("onnx", 0.5)).with_int8(measured("openvino", 0.6))
+    again = both.with_int8(measured("onnx", 0.74))
+    assert again.int8 == (measured("openvino", 0.6), measured("onnx", 0.74))
+    assert again.int8[1].drop == 0.01
+    assert again.model_copy(update={"int8": None}) == plain
+    catalog = Catalog(entries=(entry("b", 0.6, 1), plain), predicted_by="a predictor")
+    assert catalog.replaced(again).entries == (catalog["b"], again)
+    assert catalog.replaced(again).predicted_by == "a predictor"
+    assert hash(again) != hash(both)
+
+
+def test_an_entry_from_before_int8_is_read_and_written_as_it_was() -> None:
+    text = '{"subnet":"a","accuracy":0.5,"macs":1,"parameters":1}'
+    old = CatalogEntry.model_validate_json(text)
+    assert old.int8 is None
+    assert old.model_dump_json(exclude_none=True) == text

@@ -12,8 +12,9 @@ from torch import nn
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
-from supernet.extract import SqueezeGate, extract
+from supernet.extract import extract
 from supernet.model import Supernet
+from supernet.plain import SqueezeGate
 from supernet.presets import design_space
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
@@ -70,7 +71,7 @@ def test_equals_what_the_extracted_module_executes(
 ) -> None:
     space, arch = design_space(preset), Architecture.parse(subnet)
     module = extract(fold_randomly(space), arch)
-    x = torch.zeros(1, space.skeleton.in_channels, arch.resolution, arch.resolution)
+    x = torch.zeros(1, *space.skeleton.inputs.shape(arch.resolution))
     expected = complexity(space, arch)
     assert executed_macs(module, x) == expected.macs
     assert parameters(module) == expected.parameters
@@ -83,7 +84,7 @@ def test_holds_for_free_kernels_and_ratios(share_randomly: ShareRandomly, preset
     for seed in range(3):
         arch = space.sample(random.Random(seed), resolution=space.resolutions[0])
         module = extract(supernet, arch)
-        x = torch.zeros(1, space.skeleton.in_channels, arch.resolution, arch.resolution)
+        x = torch.zeros(1, *space.skeleton.inputs.shape(arch.resolution))
         expected = complexity(space, arch)
         assert executed_macs(module, x) == expected.macs
         assert parameters(module) == expected.parameters
@@ -93,7 +94,7 @@ def test_equals_what_every_tiny_subnet_executes(folded_supernet: Supernet) -> No
     space = folded_supernet.space
     for arch in space.enumerate():
         module = extract(folded_supernet, arch)
-        x = torch.zeros(1, space.skeleton.in_channels, arch.resolution, arch.resolution)
+        x = torch.zeros(1, *space.skeleton.inputs.shape(arch.resolution))
         assert executed_macs(module, x) == complexity(space, arch).macs, arch
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
+from supernet.mobilenet import MobileNetSkeleton, make_divisible, mobilenet
 from supernet.presets import PRESETS, design_space
-from supernet.skeleton import make_divisible
 
 
 def elastic(**changes: Any) -> DesignSpace:
@@ -26,8 +26,13 @@ def elastic(**changes: Any) -> DesignSpace:
 FREE_KERNELS = design_space("imagenet-mbv3-elastic")
 FREE = design_space("imagenet-mbv3-ofa")
 SPACES = [make() for make in PRESETS.values()]
+MOBILENET_V3 = [space for space in SPACES if "-mbv3" in space.name]
 NARROWED = FREE.narrowed(FREE.sample(random.Random(0)))
 by_name = pytest.mark.parametrize("space", [*SPACES, NARROWED], ids=lambda space: space.name)
+
+
+def units_of(space: DesignSpace) -> int:
+    return len(space.largest.depths)
 
 
 @pytest.mark.parametrize("name", ["imagenet-mbv3", "imagenet-mbv3-w1.2", "fashion-mnist-mbv3"])
@@ -41,7 +46,7 @@ def test_a_compound_preset_has_243_subnets_a_resolution_made_of_15_unit_variants
 
 
 def test_width_1_2_has_the_published_channels() -> None:
-    skeleton = design_space("imagenet-mbv3-ofa-w1.2").skeleton
+    skeleton = mobilenet(design_space("imagenet-mbv3-ofa-w1.2").skeleton)
     assert skeleton == design_space("imagenet-mbv3-w1.2").skeleton
     assert (skeleton.stem_channels, skeleton.first_block_channels) == (24, 24)
     assert [unit.out_channels for unit in skeleton.units] == [32, 48, 96, 136, 192]
@@ -51,9 +56,10 @@ def test_width_1_2_has_the_published_channels() -> None:
 @by_name
 def test_coupling_gives_each_depth_its_ratio(space: DesignSpace) -> None:
     arch = space.sample(random.Random(1))
+    coupled = dict(zip(space.depths, space.expand_ratios, strict=True))
     for variant in space.variants(arch):
         ratios = set(variant.expand_ratios)
-        assert not space.compound or ratios == {{2: 3, 3: 4, 4: 6}[variant.depth]}
+        assert not space.compound or ratios == {coupled[variant.depth]}
         assert ratios <= set(space.expand_ratios)
 
 
@@ -64,7 +70,9 @@ def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
     assert space.contains(arch)
     assert space.sample(random.Random(seed)) == arch
     assert space.contains(Architecture.parse(arch.id))
-    blocks = [shape for v in space.variants(arch) for shape in space.blocks(v)]
+    if not isinstance(space.skeleton, MobileNetSkeleton):
+        return
+    blocks = [shape for v in space.variants(arch) for shape in space.skeleton.blocks(v)]
     assert len(blocks) == sum(arch.depths)
     for before, after in itertools.pairwise(blocks):
         assert after.in_channels == before.out_channels
@@ -74,8 +82,8 @@ def test_a_sample_belongs_to_its_space(space: DesignSpace, seed: int) -> None:
 def test_largest_and_smallest_are_the_ends(space: DesignSpace) -> None:
     assert space.contains(space.largest)
     assert space.contains(space.smallest)
-    assert space.largest.depths == (4,) * 5
-    assert space.smallest.depths == (2,) * 5
+    assert space.largest.depths == (max(space.depths),) * units_of(space)
+    assert space.smallest.depths == (min(space.depths),) * units_of(space)
     assert space.largest.resolution == max(space.resolutions)
     assert space.smallest.resolution == min(space.resolutions)
 
@@ -124,20 +132,27 @@ def test_a_sample_of_nothing_is_refused(
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-def test_representatives_are_the_243_of_the_coupling_with_compofas_kernels(
-    space: DesignSpace,
-) -> None:
+def test_representatives_are_all_of_the_coupling(space: DesignSpace) -> None:
     every = list(space.representatives())
-    assert len(set(every)) == 243 * len(space.resolutions)
+    assert len(set(every)) == 3 ** units_of(space) * len(space.resolutions)
+    coupled = dict(zip(space.depths, space.expand_ratios, strict=True))
     for arch in every:
         assert space.contains(arch)
         assert Architecture.parse(arch.id) == arch
         for variant in space.variants(arch):
-            assert set(variant.kernels) == {(3, 5, 3, 3, 5)[variant.unit]}
-            assert set(variant.expand_ratios) == {{2: 3, 3: 4, 4: 6}[variant.depth]}
+            assert set(variant.expand_ratios) == {coupled[variant.depth]}
     assert every == sorted(every, key=lambda a: a.resolution)
     if space.can_be_listed:
         assert list(space.enumerate()) == every
+
+
+@pytest.mark.parametrize("space", MOBILENET_V3, ids=lambda space: space.name)
+def test_representatives_are_compofas_243_with_its_kernels(space: DesignSpace) -> None:
+    every = list(space.representatives())
+    assert len(every) == 243 * len(space.resolutions)
+    for variant in {variant for arch in every for variant in space.variants(arch)}:
+        assert set(variant.kernels) == {(3, 5, 3, 3, 5)[variant.unit]}
+        assert set(variant.expand_ratios) == {{2: 3, 3: 4, 4: 6}[variant.depth]}
 
 
 def test_representatives_have_the_largest_kernels_where_none_are_named() -> None:
@@ -158,7 +173,7 @@ def test_a_narrowed_space_holds_one_architecture_under_its_old_id(
     assert narrowed.size() == 1
     assert not narrowed.kernel_transform
     assert narrowed.variants(arch) == narrowed.unit_variants() == space.variants(arch)
-    assert [narrowed.full_unit(u) for u in range(5)] == list(space.variants(arch))
+    assert [narrowed.full_unit(u) for u in range(units_of(space))] == list(space.variants(arch))
     assert narrowed.narrowed(arch) == narrowed
     assert DesignSpace.model_validate_json(narrowed.model_dump_json()) == narrowed
     other = next(a for a in space.representatives() if a != arch)

@@ -39,7 +39,7 @@ def sampled(space: DesignSpace, n: int) -> list[Architecture]:
 def images(space: DesignSpace, batch: int) -> Tensor:
     resolution = space.resolutions[0]
     generator = torch.Generator().manual_seed(batch)
-    shape = (batch, space.skeleton.in_channels, resolution, resolution)
+    shape = (batch, *space.skeleton.inputs.shape(resolution))
     return torch.randn(shape, generator=generator)
 
 

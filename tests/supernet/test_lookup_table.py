@@ -15,20 +15,21 @@ from supernet.block_keys import net_keys
 from supernet.design_space import DesignSpace
 from supernet.latency import Blocks
 from supernet.lookup_table import LookupTable
-from supernet.presets import PRESETS, design_space, fashion_mnist_mbv3, imagenet_mbv3
-from tests.supernet.block_times import made_up
+from supernet.mobilenet import mobilenet
+from supernet.presets import design_space, fashion_mnist_mbv3, imagenet_mbv3
+from tests.supernet.block_times import MOBILENETS, made_up
 
 
 def table(space: DesignSpace, blocks: Blocks) -> LookupTable:
     return LookupTable(space, blocks, {r: f"table {r}" for r in blocks})
 
 
-@given(name=st.sampled_from(sorted(PRESETS)), seed=st.integers(0, 2**32))
+@given(name=st.sampled_from(MOBILENETS), seed=st.integers(0, 2**32))
 def test_it_is_the_sum_over_the_keys_of_the_net(name: str, seed: int) -> None:
     space, rng = design_space(name), random.Random(seed)
     arch = space.sample(rng)
     blocks = made_up(space, [arch.resolution], seed)
-    keys = list(net_keys(space.skeleton, arch.resolution, space.variants(arch)))
+    keys = list(net_keys(mobilenet(space.skeleton), arch.resolution, space.variants(arch)))
     assert len(keys) == 6 + sum(arch.depths)
     expected = sum(blocks[arch.resolution][key].mean for key in keys)
     lookup = table(space, blocks)
@@ -41,7 +42,7 @@ def test_whichever_part_is_missing_is_named(seed: int) -> None:
     space, rng = design_space("fashion-mnist-mbv3-ofa"), random.Random(seed)
     arch = space.sample(rng, resolution=28)
     blocks = made_up(space, [28])
-    missing = rng.choice(list(net_keys(space.skeleton, 28, space.variants(arch))))
+    missing = rng.choice(list(net_keys(mobilenet(space.skeleton), 28, space.variants(arch))))
     del blocks[28][missing]
     with pytest.raises(ValueError, match=re.escape(f"table 28: there is no '{missing}'")) as caught:
         table(space, blocks).latency_ms(arch)
@@ -90,7 +91,7 @@ def test_a_whole_catalog_takes_well_under_a_second() -> None:
     blocks = made_up(space, space.resolutions)
     archs: list[Architecture] = list(space.enumerate())
     assert len(archs) == 243 * 5
-    began = time.perf_counter()
+    began = time.process_time()
     lookup = table(space, blocks)
     assert len({lookup.latency_ms(arch) for arch in archs}) > 1000
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

@@ -22,7 +22,7 @@ FoldRandomly = Callable[[DesignSpace], Supernet]
 
 def images(space: DesignSpace, resolution: int, batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(resolution + batch)
-    shape = (batch, space.skeleton.in_channels, resolution, resolution)
+    shape = (batch, *space.skeleton.inputs.shape(resolution))
     return torch.randn(shape, generator=generator)
 
 
@@ -45,13 +45,13 @@ def assert_law(supernet: Supernet, parts: dict[str, nn.Module], arch: Architectu
     assert_close(chained(parts, piece_names(supernet, arch), x), elastic)
 
 
-def test_law_on_all_243_subnets_of_the_small_preset(fold_randomly: FoldRandomly) -> None:
+def test_law_on_a_third_of_the_small_preset(fold_randomly: FoldRandomly) -> None:
     supernet = fold_randomly(design_space("fashion-mnist-mbv3"))
     space, parts = supernet.space, pieces(supernet)
     assert len(parts) == 17
     every = [a for a in space.enumerate() if a.resolution == space.resolutions[0]]
     assert len(every) == 243
-    for i, at_lowest in enumerate(every):
+    for i, at_lowest in enumerate(random.Random(0).sample(every, 81)):
         resolution = space.resolutions[i % len(space.resolutions)]
         arch = Architecture(at_lowest.depths, resolution)
         assert_law(supernet, parts, arch, n=1 + i // 3 % 2)

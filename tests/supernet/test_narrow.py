@@ -27,7 +27,7 @@ PRESETS = ("fashion-mnist-mbv3", "fashion-mnist-mbv3-elastic", "fashion-mnist-mb
 
 def images(space: DesignSpace, batch: int = 3) -> Tensor:
     resolution = space.resolutions[0]
-    return torch.randn(batch, space.skeleton.in_channels, resolution, resolution)
+    return torch.randn(batch, *space.skeleton.inputs.shape(resolution))
 
 
 def assert_same(supernet: Supernet, arch: Architecture) -> Supernet:

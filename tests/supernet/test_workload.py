@@ -9,8 +9,9 @@ from torch import nn
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
-from supernet.extract import SqueezeGate, extract
+from supernet.extract import extract
 from supernet.model import Supernet
+from supernet.plain import SqueezeGate
 from supernet.presets import imagenet_mbv3
 from supernet.workload import Workload, workload
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from supernet.catalog import Catalog
+from supernet.catalog import Catalog, Int8Accuracy
 from supernet.design_space import DesignSpace
 from supernet.manifest import Preprocessing
 from supernet.model import Supernet
@@ -103,6 +103,9 @@ def test_measured_accuracies_replace_older_ones(space: DesignSpace, catalog: Cat
     assert changed[one.id].accuracy == 0.12346
     assert changed[one.id].test_accuracy == catalog[one.id].test_accuracy
     assert changed[other.id] == catalog[other.id]
+    int8 = Int8Accuracy(format="onnx", accuracy=0.5, float_accuracy=0.6, images=9)
+    quantised = catalog.replaced(catalog[one.id].with_int8(int8))
+    assert with_accuracies(quantised, space, validation={one: 0.1})[one.id].int8 == (int8,)
     tested = with_accuracies(catalog, space, test={one: 0.5})
     assert (tested[one.id].accuracy, tested[one.id].test_accuracy) == (
         catalog[one.id].accuracy,

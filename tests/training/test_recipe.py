@@ -59,8 +59,8 @@ def test_fast_is_one_stage_without_a_teacher_and_one_line_of_rates(name: str) ->
         assert after.warmup == 0.0
 
 
-def test_only_fast_leaves_the_published_optimizer() -> None:
-    assert [name for name in shipped_recipes() if read_recipe(name).muon] == ["fast"]
+def test_no_rival_leaves_the_published_optimizer() -> None:
+    assert [name for name in shipped_recipes() if read_recipe(name).muon] == ["fast", "words"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_fold_phase_that_cannot_work_is_refused_before_anything_is_trained() -
 
 def test_one_subnet_alone_holds_only_its_weights(make_recipe: MakeRecipe) -> None:
     alone = untrained(make_recipe(), classes=10, subnet=SUBNET)
-    assert [len(alone.supernet.unit_blocks(unit)) for unit in range(2)] == [2, 3]
+    assert [len(list(unit.children())) for unit in alone.supernet.units] == [2, 3]
     assert alone.supernet.space.largest.id == SUBNET
     assert "/" not in alone.name
     assert "@" not in alone.name

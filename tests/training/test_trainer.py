@@ -110,7 +110,7 @@ def _assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     assert not different
 
 
-@pytest.mark.parametrize("cut_after", [2, 5, 8, 14])
+@pytest.mark.parametrize("cut_after", [2, pytest.param(5, marks=pytest.mark.slow), 8, 14])
 @pytest.mark.parametrize("single_stage", [False, True])
 def test_resumed_run_ends_bit_for_bit_the_same(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path, cut_after: int, single_stage: bool

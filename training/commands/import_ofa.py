@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from supernet.commandline import Parser
-from supernet.presets import Freedom, imagenet_mbv3
+from supernet.mobilenet import mobilenet
+from supernet.presets import Freedom, feature_width
 from training.commands.options import name_of_file
 
 if TYPE_CHECKING:
@@ -117,11 +118,12 @@ def _labels(path: Path | None, classes: int) -> tuple[str, ...]:
 
 def _account(arguments: argparse.Namespace, space: DesignSpace, catalog: Catalog) -> Iterator[str]:
     """What was found, what came of it, and what to do next."""
-    stored = "-".join(str(unit.kernel) for unit in space.skeleton.units)
+    skeleton = mobilenet(space.skeleton)
+    stored = "-".join(str(unit.kernel) for unit in skeleton.units)
     transformed = "transformed" if space.kernel_transform else "cropped at the centre"
     what = f"subnet {space.only}" if space.only else f"supernet, kernels {stored} {transformed}"
-    wide = space.skeleton.feature_channels / imagenet_mbv3().skeleton.feature_channels
-    yield f"{arguments.checkpoint}: {what}, width {wide:.2g}, {space.skeleton.classes} classes"
+    wide = feature_width(skeleton.classifier_channels)
+    yield f"{arguments.checkpoint}: {what}, width {wide:.2g}, {skeleton.classes} classes"
     size = f"{space.size():,}" if space.can_be_listed else f"{space.size():.2g}"
     yield f"design space: {space.name}, subnets at all resolutions: {size}"
     yield f"artifact: {arguments.out}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from supernet.validation import file_name
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--data", type=Path, help="Fashion-MNIST's four .gz files, or a folder of images by class"
     )
@@ -52,6 +52,16 @@ def milliseconds(text: str) -> float:
 
 def positive_number(text: str) -> float:
     return _positive_number(text)
+
+
+def fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+    return value
 
 
 def _positive_number(text: str, unit: str = "") -> float:

@@ -143,7 +143,7 @@ def collect(run_folder: Path, kept: Path, command: str | None = None) -> None:
     rows = io.StringIO()
     table = csv.DictWriter(rows, _COLUMNS, lineterminator="\n")
     table.writeheader()
-    table.writerows(entry.model_dump() for entry in manifest.catalog.entries)
+    table.writerows(entry.model_dump(include=set(_COLUMNS)) for entry in manifest.catalog.entries)
     write_file(kept / "catalog.csv", rows.getvalue().encode())
     write_file(kept / "ledger.json", manifest.ledger.model_dump_json(indent=1).encode() + b"\n")
     write_file(kept / "log.jsonl", log.read_bytes())

@@ -71,6 +71,6 @@ def _covering_macs(space: DesignSpace, resolution: int) -> int:
     """MACs of one image; it does not matter how the forms are put together."""
     if space.only is not None:
         return forward_macs(space, space.only)
-    units = len(space.skeleton.units)
+    units = space.skeleton.unit_count
     archs = [Architecture((depth,) * units, resolution) for depth in space.depths]
     return sum(forward_macs(space, arch) for arch in archs)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from supernet.design_space import DesignSpace
+from supernet.mobilenet import MobileNetSkeleton
 from supernet.presets import design_space
 from training import schedule
 from training.costs.cost import fold_start_macs
@@ -115,7 +116,8 @@ def published(
 ) -> tuple[Cost, ...]:
     """OFA's and CompOFA's schedules on the skeleton of `space`, all their epochs multiplied by
     `epochs` / 180, at the resolutions given or else those of `space`."""
-    if not epochs or len(space.skeleton.units) != 5 or space.only is not None:
+    comparable = isinstance(space.skeleton, MobileNetSkeleton) and space.skeleton.unit_count == 5
+    if not epochs or not comparable or space.only is not None:
         return ()
     scale = epochs / PUBLISHED_TEACHER_EPOCHS
     same = {"skeleton": space.skeleton, "resolutions": space.resolutions}

@@ -55,7 +55,7 @@ class _Choice:
     kernels: tuple[int, ...]
 
     def forms(self, depth: int) -> int:
-        return math.prod([len(self.kernels) * len(self.ratios[depth])] * depth)
+        return math.prod([max(1, len(self.kernels)) * len(self.ratios[depth])] * depth)
 
     def probability(self, variant: UnitVariant) -> float:
         """Of exactly this form."""
@@ -125,22 +125,26 @@ class _Draws:
         are those of the forms whose blocks are all alike."""
         return [
             {
-                depth: fmean(self._alike(depth, k, r)[unit] for k in choice.kernels for r in ratios)
+                depth: fmean(
+                    self._alike(depth, kernel, ratio)[unit]
+                    for kernel in choice.kernels or (None,)
+                    for ratio in ratios
+                )
                 for depth, ratios in choice.ratios.items()
             }
             for unit, choice in enumerate(self.choices)
         ]
 
-    def _alike(self, depth: int, kernel: int, ratio: int) -> tuple[int, ...]:
-        units = range(len(self.choices))
-        path = tuple(UnitVariant(u, (kernel,) * depth, (ratio,) * depth) for u in units)
+    def _alike(self, depth: int, kernel: int | None, ratio: int) -> tuple[int, ...]:
+        units, kernels = range(len(self.choices)), () if kernel is None else (kernel,) * depth
+        path = tuple(UnitVariant(u, kernels, (ratio,) * depth) for u in units)
         return self._macs(path)[1:-1]
 
     def _ends(self) -> tuple[int, int]:
         """Stem and head, which do not depend on the path."""
-        stem, *_, head = self._macs(
-            tuple(UnitVariant(u, (3,), (3,)) for u in range(len(self.choices)))
-        )
+        least = ((c.kernels[:1], next(iter(c.ratios.values()))[:1]) for c in self.choices)
+        path = tuple(UnitVariant(u, *form) for u, form in enumerate(least))
+        stem, *_, head = self._macs(path)
         return stem, head
 
     def _macs(self, path: Path) -> tuple[int, ...]:

@@ -34,8 +34,11 @@ def training_rate(
     arch = space.largest
     images = round(_BATCH_MACS[device.type] / step_macs(space, [arch]))
     images = max(2, min(images, 256))
-    size = (images, space.skeleton.in_channels, arch.resolution, arch.resolution)
-    x = channels_last_images(torch.zeros(size, device=device))
+    size = (images, *space.skeleton.inputs.shape(arch.resolution))
+    if space.skeleton.inputs.kind == "image":
+        x = channels_last_images(torch.zeros(size, device=device))
+    else:
+        x = torch.zeros(size, dtype=torch.int64, device=device)
     parameters = list(supernet.parameters())
 
     def step(_: int) -> None:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +17,8 @@ IR_VERSION = 8  # the one of opset 18, so that runtimes from 2023 on read the fi
 DETAILS: dict[str, str | int] = {"opset": OPSET}
 
 
-def write(subnet: nn.Module, example: Tensor, metadata: Metadata, path: Path) -> None:
-    """Write `input` FP32 [batch, C, R, R] → `logits` FP32 [batch, classes]."""
+def convert(subnet: nn.Module, example: Tensor) -> onnx.ModelProto:
+    """`input` FP32 [batch, C, R, R] → `logits` FP32 [batch, classes]."""
     program = torch.onnx.export(
         subnet,
         (example,),
@@ -34,12 +33,27 @@ def write(subnet: nn.Module, example: Tensor, metadata: Metadata, path: Path) ->
     model = program.model_proto
     _forget_the_tracing(model.graph)
     model.ir_version = IR_VERSION
-    onnx.helper.set_model_props(model, {key: _text(value) for key, value in metadata.items()})
+    return model
+
+
+def quantized(model: onnx.ModelProto, images: Tensor) -> onnx.ModelProto:
+    """Convolutions and matrices between `QuantizeLinear` and `DequantizeLinear`, of the same
+    opset: any runtime of ONNX reads it."""
+    from training.exports import onnx_int8
+
+    return onnx_int8.quantized(model, images, "input")
+
+
+def write(model: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
+    """One file, the weights within."""
+    onnx.helper.set_model_props(model, {key: text(value) for key, value in metadata.items()})
     write_file(path, model.SerializeToString(deterministic=True))
 
 
 def load(path: Path) -> Runtime:
     """An inference session on the CPU."""
+    import onnxruntime  # type: ignore[import-untyped]  # not needed where ONNX is only a way-station
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3  # errors
@@ -52,14 +66,14 @@ def load(path: Path) -> Runtime:
     return run
 
 
+def text(value: object) -> str:
+    """A property's text: words as they are, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _forget_the_tracing(graph: onnx.GraphProto) -> None:
     """Remove what the exporter notes of its own work: stack traces with this machine's paths."""
     parts = (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info)
     for part in parts:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-
-
-def _text(value: object) -> str:
-    """A property's text: words as they are, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)

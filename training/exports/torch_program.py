@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from supernet.durable import write_file
 from training.exports.formats import Metadata, Runtime
@@ -16,15 +17,29 @@ METADATA_FILE = "metadata.json"
 DETAILS: dict[str, str | int] = {"torch": torch.__version__}
 
 
-def write(subnet: nn.Module, example: Tensor, metadata: Metadata, path: Path) -> None:
-    """Write the program; `torch.export.load` gives it back without this project."""
-    shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(subnet, (example,), dynamic_shapes=shapes)
+def convert(subnet: nn.Module, example: Tensor) -> ExportedProgram:
+    """The program for any batch."""
+    return exported(subnet, example, ({0: torch.export.Dim("batch")},))
+
+
+def exported(subnet: nn.Module, example: Tensor, dynamic_shapes: object) -> ExportedProgram:
+    """The program, without what names this machine's paths."""
+    program = torch.export.export(subnet, (example,), dynamic_shapes=dynamic_shapes)  # type: ignore[arg-type]
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names this machine's paths
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def write(model: ExportedProgram, metadata: Metadata, path: Path) -> None:
+    """Write the program; `torch.export.load` gives it back without this project."""
+    write_file(path, to_bytes(model, metadata))
+
+
+def to_bytes(model: ExportedProgram, metadata: Metadata) -> bytes:
+    """What a file with the program and its metadata holds."""
     buffer = io.BytesIO()  # saving to a path would put the file's name into its bytes
-    torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(metadata)})
-    write_file(path, buffer.getvalue())
+    torch.export.save(model, buffer, extra_files={METADATA_FILE: json.dumps(metadata)})
+    return buffer.getvalue()
 
 
 def load(path: Path) -> Runtime:

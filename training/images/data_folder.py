@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supernet.manifest import TextPreprocessing
 from training.images import fashion_mnist
 from training.images.augment import Transform
 from training.images.data import Dataset
 from training.images.file_source import FileLoading
 from training.images.image_folder import is_image_folder, load_image_folder, numbered
+from training.text import words
 
 
 def open_data_folder(
@@ -25,13 +27,15 @@ def open_data_folder(
     have to fit. `validation_images` are held out where the data have no validation split, half of
     all where it is None. Raises `ValueError`.
     """
+    if isinstance(loading.preprocessing, TextPreprocessing):
+        return _words(folder, loading.preprocessing, validation_images, train_images)
     if folder is None or holds_fashion_mnist(folder):
         _check_fashion_mnist(loading, labels)
         data = fashion_mnist.load_fashion_mnist(
             folder,
             validation_images,
             train_images,
-            transform=Transform(loading.preprocessing),
+            transform=Transform(loading.of_images),
             augmentation=loading.augmentation,
         )
         return data
@@ -43,6 +47,17 @@ def open_data_folder(
         f"data set {folder}: expected Fashion-MNIST's four .gz files, or a folder of images: "
         "train/CLASS/ and val/CLASS/, or CLASS/"
     )
+
+
+def _words(
+    folder: Path | None,
+    preprocessing: TextPreprocessing,
+    validation_images: int | None,
+    train_images: int | None,
+) -> Dataset:
+    if folder is not None or preprocessing != words.PREPROCESSING:
+        raise ValueError("--data: a net that takes words is trained on those of wordfreq only")
+    return words.load_words(validation_images, train_images)
 
 
 def holds_fashion_mnist(folder: Path) -> bool:

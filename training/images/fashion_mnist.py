@@ -112,14 +112,27 @@ def _unpacked(packed: bytes, name: str, source: str) -> bytes:
     return content
 
 
+def found() -> Path | None:
+    """Where its files lie on this machine; None where they would have to be downloaded."""
+    for folder in (DEBIAN_FOLDER, _cache_folder()):
+        if all((folder / name).is_file() for name in FILES):
+            return folder
+    return None
+
+
 def _find_or_download() -> Path:
-    if all((DEBIAN_FOLDER / name).is_file() for name in FILES):
-        return DEBIAN_FOLDER
-    folder = platformdirs.user_cache_path("compofa") / "fashion-mnist"
+    there = found()
+    if there is not None:
+        return there
+    folder = _cache_folder()
     for name in FILES:
         if not (folder / name).is_file():
             _download(name, folder)
     return folder
+
+
+def _cache_folder() -> Path:
+    return platformdirs.user_cache_path("compofa") / "fashion-mnist"
 
 
 def _download(name: str, folder: Path) -> None:

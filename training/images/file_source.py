@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from supernet.manifest import Preprocessing
+from supernet.manifest import AnyPreprocessing, Preprocessing
 from training.images.augment import Transform, random_box, random_colours, random_flip
 from training.images.augmentation import Augmentation
 from training.images.data import Batch, BatchPlan
@@ -48,14 +48,21 @@ class FileLoading:
     asked for.
     """
 
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     augmentation: Augmentation = field(default_factory=Augmentation)
     unreadable: UnreadablePolicy = "refuse"
     num_workers: int = 0
 
     @property
     def channels(self) -> int:
-        return len(self.preprocessing.mean)
+        return len(self.of_images.mean)
+
+    @property
+    def of_images(self) -> Preprocessing:
+        """The preprocessing. Raises `ValueError` for a net that takes none."""
+        if isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        raise ValueError("the net takes tokens: it cannot be given images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +145,7 @@ class _FileBatches:
             image, place = self._first_readable(index, position, resolution, seed, unreadable)
             pixels.append(torch.from_numpy(np.array(image).reshape(resolution, resolution, -1)))
             taken.append(place)
-        x = Transform(self.loading.preprocessing)(
-            torch.stack(pixels).permute(0, 3, 1, 2), resolution
-        )
+        x = Transform(self.loading.of_images)(torch.stack(pixels).permute(0, 3, 1, 2), resolution)
         return _Loaded(Batch(x, self.files.labels[taken]), tuple(unreadable))
 
     def _first_readable(
@@ -167,7 +172,7 @@ class _FileBatches:
     def _read(self, index: int, position: int, resolution: int, seed: int | None) -> Image.Image:
         path, loading = self.files.path(index), self.loading
         if seed is None:
-            choose: ChooseBox = loading.preprocessing.box
+            choose: ChooseBox = loading.of_images.box
             return read_image(path, loading.channels, resolution, choose)
         rng = python_random(seed, position)
         how = loading.augmentation

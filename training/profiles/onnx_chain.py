@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from supernet.extract import Shortcut, SqueezeGate
+from supernet.plain import Shortcut, SqueezeGate
 from training.profiles.portable.onnx_nets import DIMENSIONS
 
 _OPSET, _IR_VERSION = 18, 8  # runtimes from 2023 on read them
@@ -62,13 +62,19 @@ class _Graph:
                 return self._node("ReduceMean", x, self._weight(torch.tensor([2, 3])))
             case nn.ReLU():
                 return self._node("Relu", x)
+            case nn.ReLU6():
+                bounds = (self._weight(torch.tensor(n)) for n in (0.0, 6.0))
+                return self._node("Clip", x, *bounds)
             case nn.Hardswish():
                 return self._node("HardSwish", x)
             case nn.Hardsigmoid():
                 return self._node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
             case nn.Flatten():
                 return self._node("Flatten", x)
-        raise TypeError(f"no operator for {type(module).__name__}")
+        layer = type(module).__name__
+        raise ValueError(
+            f"a net with layers like {layer} can be timed by torch only: --engine torch"
+        )
 
     def _conv(self, conv: nn.Conv2d, x: str) -> str:
         weights = [self._weight(w) for w in (conv.weight, conv.bias) if w is not None]

@@ -9,7 +9,7 @@ import openvino  # type: ignore[import-untyped]
 
 from training.profiles.engines import Setting
 from training.profiles.onnx_chain import onnx_chain
-from training.profiles.parts import Parts, noise
+from training.profiles.parts import Parts
 from training.profiles.portable.machine import processor
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class OpenVinoEngine:
 
     def timer(self, net: Net) -> Timer:
         model = self._core.read_model(onnx_chain(self._parts.chain(net[1])))
-        shape = self._parts.input_shape(net, self._setting.batch_size)
-        model.reshape(list(shape))
+        example = self._parts.example(net, self._setting.batch_size)
+        model.reshape(list(example.shape))
         request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        request.set_input_tensor(openvino.Tensor(noise(shape).numpy()))
+        request.set_input_tensor(openvino.Tensor(example.numpy()))
 
         def run() -> float:
             start = time.perf_counter()

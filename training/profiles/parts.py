@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from supernet.architecture import Architecture
 from supernet.block_keys import unit_sizes
 from supernet.extract import extract, piece_names
+from supernet.mobilenet import MobileNetSkeleton
 from supernet.model import Supernet
 from training.evaluate import check_calibrated
 
 if TYPE_CHECKING:
     from training.profiles.portable.plan import Net
 
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]
 
 
 class Parts:
@@ -51,17 +52,27 @@ class Parts:
         return [self.modules[name] for name in names]
 
     def input_shape(self, net: Net, batch_size: int) -> Shape:
-        """What the first part of a chain takes: [B, C, H, W]."""
+        """What the first part of a chain takes, batch first."""
         resolution, (first, *_) = net
         skeleton, unit = self._space.skeleton, self._unit_of[first]
-        if unit < 0:
-            return (batch_size, skeleton.in_channels, resolution, resolution)
-        outputs = [skeleton.first_block_channels, *(u.out_channels for u in skeleton.units)]
-        size = unit_sizes(skeleton, resolution)[unit]
-        return (batch_size, outputs[unit], size, size)
+        _, *form = skeleton.piece_input(first)
+        size = resolution
+        if isinstance(skeleton, MobileNetSkeleton) and unit >= 0:
+            size = unit_sizes(skeleton, resolution)[unit]
+        return (batch_size, *(size if n == -1 else n for n in form))
+
+    def example(self, net: Net, batch_size: int) -> Tensor:
+        """What a chain may be timed with."""
+        shape, inputs = self.input_shape(net, batch_size), self._space.skeleton.inputs
+        if inputs.kind == "tokens" and net[1][0] == "stem":
+            return torch.randint(inputs.vocabulary, shape, generator=_seeded(shape))
+        return noise(shape)
 
 
 def noise(shape: Shape) -> Tensor:
     """A seeded input: zeros could be quicker than what a net meets."""
-    generator = torch.Generator().manual_seed(math.prod(shape))
-    return torch.randn(shape, generator=generator)
+    return torch.randn(shape, generator=_seeded(shape))
+
+
+def _seeded(shape: Shape) -> torch.Generator:
+    return torch.Generator().manual_seed(math.prod(shape))

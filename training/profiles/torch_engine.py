@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from supernet.layers import channels_last, channels_last_images
 from training.profiles.engines import Setting
-from training.profiles.parts import Parts, noise
+from training.profiles.parts import Parts
 from training.profiles.portable.machine import processor
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ class TorchEngine:
 
     def timer(self, net: Net) -> Timer:
         chain = nn.Sequential(*self._parts.chain(net[1]))
-        x = noise(self._parts.input_shape(net, self._setting.batch_size)).to(**self._where)
-        x = channels_last_images(x)
+        x = self._parts.example(net, self._setting.batch_size).to(self._setting.device)
+        if x.is_floating_point():
+            x = x.to(self._where["dtype"])
+        if x.ndim == 4:
+            x = channels_last_images(x)
         return _on_cuda(chain, x) if x.is_cuda else _on_cpu(chain, x)
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ompofa/v1/gateway.proto\x12\ncompofa.v1\"A\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0b\n\x03raw\x18\x04 \x01(\x0c\"\xc6\x01\n\x0cInferRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x1e\n\x11latency_budget_ms\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cmin_accuracy\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12$\n\x06tensor\x18\n \x01(\x0b\x32\x12.compofa.v1.TensorH\x00\x12\x0f\n\x05image\x18\x0b \x01(\x0cH\x00\x42\x07\n\x05inputB\x14\n\x12_latency_budget_msB\x0f\n\r_min_accuracy\"\xe1\x01\n\rInferResponse\x12\"\n\x06logits\x18\x01 \x01(\x0b\x32\x12.compofa.v1.Tensor\x12+\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x16.compofa.v1.Prediction\x12\x0e\n\x06subnet\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_accuracy\x18\x04 \x01(\x01\x12\x1c\n\x14predicted_latency_ms\x18\x05 \x01(\x01\x12\x12\n\ncompute_ms\x18\x06 \x01(\x01\x12\x10\n\x08queue_ms\x18\x07 \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\"0\n\nPrediction\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\x05\x12\r\n\x05label\x18\x02 \x01(\t\"\xbd\x01\n\x13SelectSubnetRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x1e\n\x11latency_budget_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0cmin_accuracy\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0emax_resolution\x18\n \x01(\x05H\x02\x88\x01\x01\x42\x14\n\x12_latency_budget_msB\x0f\n\r_min_accuracyB\x11\n\x0f_max_resolution\"\x83\x01\n\x14SelectSubnetResponse\x12\x0e\n\x06subnet\x18\x01 \x01(\t\x12\x19\n\x11\x65xpected_accuracy\x18\x02 \x01(\x01\x12\x1c\n\x14predicted_latency_ms\x18\x03 \x01(\x01\x12\x12\n\nresolution\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65pths\x18\x05 \x03(\x05\"\x1a\n\x18ListDeviceClassesRequest\"L\n\x19ListDeviceClassesResponse\x12/\n\x0e\x64\x65vice_classes\x18\x01 \x03(\x0b\x32\x17.compofa.v1.DeviceClass\"\xf9\x01\n\x0b\x44\x65viceClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x11\x64\x65\x66\x61ult_budget_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08measured\x18\x03 \x01(\x08\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x15\n\rtable_version\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12\x0f\n\x07subnets\x18\x07 \x01(\x05\x12\x0c\n\x04kind\x18\x08 \x01(\t\x12\x12\n\ncreated_by\x18\t \x01(\t\x12\x18\n\x10\x66rontier_subnets\x18\n \x01(\x05\x12\x0f\n\x07\x61liases\x18\x0b \x03(\tB\x14\n\x12_default_budget_ms\"w\n\x14ReportLatencyRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x0e\n\x06subnet\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x15\n\rartifact_hash\x18\x05 \x01(\t\"d\n\x15ReportLatencyResponse\x12\r\n\x05taken\x18\x01 \x01(\x03\x12\x0f\n\x07refused\x18\x02 \x01(\x03\x12+\n\x07reasons\x18\x03 \x03(\x0b\x32\x1a.compofa.v1.RefusedReports\"B\n\x0eRefusedReports\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07reports\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t2\xda\x02\n\rSubnetGateway\x12<\n\x05Infer\x12\x18.compofa.v1.InferRequest\x1a\x19.compofa.v1.InferResponse\x12Q\n\x0cSelectSubnet\x12\x1f.compofa.v1.SelectSubnetRequest\x1a .compofa.v1.SelectSubnetResponse\x12`\n\x11ListDeviceClasses\x12$.compofa.v1.ListDeviceClassesRequest\x1a%.compofa.v1.ListDeviceClassesResponse\x12V\n\rReportLatency\x12 .compofa.v1.ReportLatencyRequest\x1a!.compofa.v1.ReportLatencyResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ompofa/v1/gateway.proto\x12\ncompofa.v1\"A\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0b\n\x03raw\x18\x04 \x01(\x0c\"\xfc\x01\n\x0cInferRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x1e\n\x11latency_budget_ms\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cmin_accuracy\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12$\n\x06tensor\x18\n \x01(\x0b\x32\x12.compofa.v1.TensorH\x00\x12\x0f\n\x05image\x18\x0b \x01(\x0cH\x00\x12\n\n\x02id\x18\x0c \x01(\t\x12\x18\n\x0b\x64\x65\x61\x64line_ms\x18\r \x01(\x01H\x03\x88\x01\x01\x42\x07\n\x05inputB\x14\n\x12_latency_budget_msB\x0f\n\r_min_accuracyB\x0e\n\x0c_deadline_ms\"\x91\x02\n\rInferResponse\x12\"\n\x06logits\x18\x01 \x01(\x0b\x32\x12.compofa.v1.Tensor\x12+\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x16.compofa.v1.Prediction\x12\x0e\n\x06subnet\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_accuracy\x18\x04 \x01(\x01\x12\x1c\n\x14predicted_latency_ms\x18\x05 \x01(\x01\x12\x12\n\ncompute_ms\x18\x06 \x01(\x01\x12\x10\n\x08queue_ms\x18\x07 \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\x12\n\n\x02id\x18\t \x01(\t\x12\"\n\x06status\x18\n \x01(\x0b\x32\x12.compofa.v1.Status\"U\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1a\n\rretry_after_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_retry_after_s\"0\n\nPrediction\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\x05\x12\r\n\x05label\x18\x02 \x01(\t\"\xbd\x01\n\x13SelectSubnetRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x1e\n\x11latency_budget_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0cmin_accuracy\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0emax_resolution\x18\n \x01(\x05H\x02\x88\x01\x01\x42\x14\n\x12_latency_budget_msB\x0f\n\r_min_accuracyB\x11\n\x0f_max_resolution\"\x83\x01\n\x14SelectSubnetResponse\x12\x0e\n\x06subnet\x18\x01 \x01(\t\x12\x19\n\x11\x65xpected_accuracy\x18\x02 \x01(\x01\x12\x1c\n\x14predicted_latency_ms\x18\x03 \x01(\x01\x12\x12\n\nresolution\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65pths\x18\x05 \x03(\x05\"\xbd\x01\n\x12\x46\x65tchSubnetRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x1e\n\x11latency_budget_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0cmin_accuracy\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x66ormat\x18\n \x01(\t\x12\x0f\n\x07version\x18\x0b \x01(\t\x12\x0e\n\x06offset\x18\x0c \x01(\x03\x42\x14\n\x12_latency_budget_msB\x0f\n\r_min_accuracy\"Z\n\x13\x46\x65tchSubnetResponse\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.compofa.v1.ExportHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xe0\x01\n\x0c\x45xportHeader\x12\x0e\n\x06subnet\x18\x01 \x01(\t\x12\x19\n\x11\x65xpected_accuracy\x18\x02 \x01(\x01\x12\x1c\n\x14predicted_latency_ms\x18\x03 \x01(\x01\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x11\n\tunchanged\x18\x06 \x01(\x08\x12\x0e\n\x06offset\x18\x07 \x01(\x03\x12\x0c\n\x04size\x18\x08 \x01(\x03\x12\x0e\n\x06sha256\x18\t \x01(\t\x12%\n\x05\x66iles\x18\n \x03(\x0b\x32\x16.compofa.v1.ExportFile\"(\n\nExportFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\"\x1a\n\x18ListDeviceClassesRequest\"L\n\x19ListDeviceClassesResponse\x12/\n\x0e\x64\x65vice_classes\x18\x01 \x03(\x0b\x32\x17.compofa.v1.DeviceClass\"\xf9\x01\n\x0b\x44\x65viceClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x11\x64\x65\x66\x61ult_budget_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08measured\x18\x03 \x01(\x08\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x15\n\rtable_version\x18\x05 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12\x0f\n\x07subnets\x18\x07 \x01(\x05\x12\x0c\n\x04kind\x18\x08 \x01(\t\x12\x12\n\ncreated_by\x18\t \x01(\t\x12\x18\n\x10\x66rontier_subnets\x18\n \x01(\x05\x12\x0f\n\x07\x61liases\x18\x0b \x03(\tB\x14\n\x12_default_budget_ms\"w\n\x14ReportLatencyRequest\x12\x14\n\x0c\x64\x65vice_class\x18\x01 \x01(\t\x12\x0e\n\x06subnet\x18\x02 \x01(\t\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x15\n\rartifact_hash\x18\x05 \x01(\t\"d\n\x15ReportLatencyResponse\x12\r\n\x05taken\x18\x01 \x01(\x03\x12\x0f\n\x07refused\x18\x02 \x01(\x03\x12+\n\x07reasons\x18\x03 \x03(\x0b\x32\x1a.compofa.v1.RefusedReports\"B\n\x0eRefusedReports\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07reports\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t2\xf4\x03\n\rSubnetGateway\x12<\n\x05Infer\x12\x18.compofa.v1.InferRequest\x1a\x19.compofa.v1.InferResponse\x12\x46\n\x0bInferStream\x12\x18.compofa.v1.InferRequest\x1a\x19.compofa.v1.InferResponse(\x01\x30\x01\x12Q\n\x0cSelectSubnet\x12\x1f.compofa.v1.SelectSubnetRequest\x1a .compofa.v1.SelectSubnetResponse\x12P\n\x0b\x46\x65tchSubnet\x12\x1e.compofa.v1.FetchSubnetRequest\x1a\x1f.compofa.v1.FetchSubnetResponse0\x01\x12`\n\x11ListDeviceClasses\x12$.compofa.v1.ListDeviceClassesRequest\x1a%.compofa.v1.ListDeviceClassesResponse\x12V\n\rReportLatency\x12 .compofa.v1.ReportLatencyRequest\x1a!.compofa.v1.ReportLatencyResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,27 +34,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENSOR']._serialized_start=40
   _globals['_TENSOR']._serialized_end=105
   _globals['_INFERREQUEST']._serialized_start=108
-  _globals['_INFERREQUEST']._serialized_end=306
-  _globals['_INFERRESPONSE']._serialized_start=309
-  _globals['_INFERRESPONSE']._serialized_end=534
-  _globals['_PREDICTION']._serialized_start=536
-  _globals['_PREDICTION']._serialized_end=584
-  _globals['_SELECTSUBNETREQUEST']._serialized_start=587
-  _globals['_SELECTSUBNETREQUEST']._serialized_end=776
-  _globals['_SELECTSUBNETRESPONSE']._serialized_start=779
-  _globals['_SELECTSUBNETRESPONSE']._serialized_end=910
-  _globals['_LISTDEVICECLASSESREQUEST']._serialized_start=912
-  _globals['_LISTDEVICECLASSESREQUEST']._serialized_end=938
-  _globals['_LISTDEVICECLASSESRESPONSE']._serialized_start=940
-  _globals['_LISTDEVICECLASSESRESPONSE']._serialized_end=1016
-  _globals['_DEVICECLASS']._serialized_start=1019
-  _globals['_DEVICECLASS']._serialized_end=1268
-  _globals['_REPORTLATENCYREQUEST']._serialized_start=1270
-  _globals['_REPORTLATENCYREQUEST']._serialized_end=1389
-  _globals['_REPORTLATENCYRESPONSE']._serialized_start=1391
-  _globals['_REPORTLATENCYRESPONSE']._serialized_end=1491
-  _globals['_REFUSEDREPORTS']._serialized_start=1493
-  _globals['_REFUSEDREPORTS']._serialized_end=1559
-  _globals['_SUBNETGATEWAY']._serialized_start=1562
-  _globals['_SUBNETGATEWAY']._serialized_end=1908
+  _globals['_INFERREQUEST']._serialized_end=360
+  _globals['_INFERRESPONSE']._serialized_start=363
+  _globals['_INFERRESPONSE']._serialized_end=636
+  _globals['_STATUS']._serialized_start=638
+  _globals['_STATUS']._serialized_end=723
+  _globals['_PREDICTION']._serialized_start=725
+  _globals['_PREDICTION']._serialized_end=773
+  _globals['_SELECTSUBNETREQUEST']._serialized_start=776
+  _globals['_SELECTSUBNETREQUEST']._serialized_end=965
+  _globals['_SELECTSUBNETRESPONSE']._serialized_start=968
+  _globals['_SELECTSUBNETRESPONSE']._serialized_end=1099
+  _globals['_FETCHSUBNETREQUEST']._serialized_start=1102
+  _globals['_FETCHSUBNETREQUEST']._serialized_end=1291
+  _globals['_FETCHSUBNETRESPONSE']._serialized_start=1293
+  _globals['_FETCHSUBNETRESPONSE']._serialized_end=1383
+  _globals['_EXPORTHEADER']._serialized_start=1386
+  _globals['_EXPORTHEADER']._serialized_end=1610
+  _globals['_EXPORTFILE']._serialized_start=1612
+  _globals['_EXPORTFILE']._serialized_end=1652
+  _globals['_LISTDEVICECLASSESREQUEST']._serialized_start=1654
+  _globals['_LISTDEVICECLASSESREQUEST']._serialized_end=1680
+  _globals['_LISTDEVICECLASSESRESPONSE']._serialized_start=1682
+  _globals['_LISTDEVICECLASSESRESPONSE']._serialized_end=1758
+  _globals['_DEVICECLASS']._serialized_start=1761
+  _globals['_DEVICECLASS']._serialized_end=2010
+  _globals['_REPORTLATENCYREQUEST']._serialized_start=2012
+  _globals['_REPORTLATENCYREQUEST']._serialized_end=2131
+  _globals['_REPORTLATENCYRESPONSE']._serialized_start=2133
+  _globals['_REPORTLATENCYRESPONSE']._serialized_end=2233
+  _globals['_REFUSEDREPORTS']._serialized_start=2235
+  _globals['_REFUSEDREPORTS']._serialized_end=2301
+  _globals['_SUBNETGATEWAY']._serialized_start=2304
+  _globals['_SUBNETGATEWAY']._serialized_end=2804
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,8 @@ class InferRequest(_message.Message):
     MIN_ACCURACY_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    DEADLINE_MS_FIELD_NUMBER: _builtins.int
     device_class: _builtins.str
     """Name of the class of device that the latency budget is about; required."""
     latency_budget_ms: _builtins.float
@@ -89,6 +91,12 @@ class InferRequest(_message.Message):
     """Lowest expected top-1 accuracy of the selected subnet, as a fraction from 0 to 1."""
     image: _builtins.bytes
     """One encoded image (PNG, JPEG, …), decoded straight to the selected subnet's resolution."""
+    id: _builtins.str
+    """Comes back in the response; for the caller's own use."""
+    deadline_ms: _builtins.float
+    """Longest that the gateway may take from reading the request to answering it, in milliseconds,
+    besides the RPC's own deadline; finite and above 0.
+    """
     @_builtins.property
     def tensor(self) -> Global___Tensor:
         """Images as the net takes them: normalised with the artifact's mean and standard deviation.
@@ -103,17 +111,23 @@ class InferRequest(_message.Message):
         min_accuracy: _builtins.float | None = ...,
         tensor: Global___Tensor | None = ...,
         image: _builtins.bytes = ...,
+        id: _builtins.str = ...,
+        deadline_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms", "_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "deadline_ms", b"deadline_ms", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "device_class", b"device_class", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms", "_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "deadline_ms", b"deadline_ms", "device_class", b"device_class", "id", b"id", "image", b"image", "input", b"input", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deadline_ms: _TypeAlias = _typing.Literal["deadline_ms"]  # noqa: Y015
+    _WhichOneofArgType__deadline_ms: _TypeAlias = _typing.Literal["_deadline_ms", b"_deadline_ms"]  # noqa: Y015
     _WhichOneofReturnType__latency_budget_ms: _TypeAlias = _typing.Literal["latency_budget_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_budget_ms: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]  # noqa: Y015
     _WhichOneofReturnType__min_accuracy: _TypeAlias = _typing.Literal["min_accuracy"]  # noqa: Y015
     _WhichOneofArgType__min_accuracy: _TypeAlias = _typing.Literal["_min_accuracy", b"_min_accuracy"]  # noqa: Y015
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["tensor", "image"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_ms) -> _WhichOneofReturnType__deadline_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_budget_ms) -> _WhichOneofReturnType__latency_budget_ms | None: ...
     @_typing.overload
@@ -137,6 +151,8 @@ class InferResponse(_message.Message):
     COMPUTE_MS_FIELD_NUMBER: _builtins.int
     QUEUE_MS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     subnet: _builtins.str
     """Id of the subnet that ran, for instance "d2-3-4-2-3@192": depth of each unit, and the
     resolution in pixels.
@@ -153,6 +169,8 @@ class InferResponse(_message.Message):
     """Whether load or the deadline made the gateway take a smaller subnet than the constraints
     alone would select.
     """
+    id: _builtins.str
+    """The request's own."""
     @_builtins.property
     def logits(self) -> Global___Tensor:
         """Unnormalised scores: "logits", FP32, [batch, classes]."""
@@ -160,6 +178,10 @@ class InferResponse(_message.Message):
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction]:
         """The best class of each row, in the order of the rows."""
+
+    @_builtins.property
+    def status(self) -> Global___Status:
+        """Only in a stream, and only where the request failed: why. Nothing else is set then but `id`."""
 
     def __init__(
         self,
@@ -172,14 +194,48 @@ class InferResponse(_message.Message):
         compute_ms: _builtins.float = ...,
         queue_ms: _builtins.float = ...,
         degraded: _builtins.bool = ...,
+        id: _builtins.str = ...,
+        status: Global___Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["logits", b"logits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["logits", b"logits", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ms", b"compute_ms", "degraded", b"degraded", "expected_accuracy", b"expected_accuracy", "logits", b"logits", "predicted_latency_ms", b"predicted_latency_ms", "predictions", b"predictions", "queue_ms", b"queue_ms", "subnet", b"subnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ms", b"compute_ms", "degraded", b"degraded", "expected_accuracy", b"expected_accuracy", "id", b"id", "logits", b"logits", "predicted_latency_ms", b"predicted_latency_ms", "predictions", b"predictions", "queue_ms", b"queue_ms", "status", b"status", "subnet", b"subnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InferResponse: _TypeAlias = InferResponse  # noqa: Y015
+
+@_typing.final
+class Status(_message.Message):
+    """What a call that fails would end with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of a gRPC status code, for instance 3 for INVALID_ARGUMENT."""
+    message: _builtins.str
+    """What is wrong, in one line."""
+    retry_after_s: _builtins.float
+    """When to come back, in seconds, where that may help."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        retry_after_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s", "code", b"code", "message", b"message", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_after_s: _TypeAlias = _typing.Literal["retry_after_s"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_s: _TypeAlias = _typing.Literal["_retry_after_s", b"_retry_after_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_s) -> _WhichOneofReturnType__retry_after_s | None: ...
+
+Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
 class Prediction(_message.Message):
@@ -297,6 +353,187 @@ class SelectSubnetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SelectSubnetResponse: _TypeAlias = SelectSubnetResponse  # noqa: Y015
+
+@_typing.final
+class FetchSubnetRequest(_message.Message):
+    """The same constraints as in an InferRequest, and what the caller has already.
+    Numbers 1 to 9 are the constraints, as in an InferRequest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_CLASS_FIELD_NUMBER: _builtins.int
+    LATENCY_BUDGET_MS_FIELD_NUMBER: _builtins.int
+    MIN_ACCURACY_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    device_class: _builtins.str
+    """Name of the class of device that the latency budget is about; required."""
+    latency_budget_ms: _builtins.float
+    """Longest that the subnet may take on a device of that class, in milliseconds; finite and
+    above 0.
+    """
+    min_accuracy: _builtins.float
+    """Lowest expected top-1 accuracy, as a fraction from 0 to 1."""
+    format: _builtins.str
+    """"onnx", which is also meant where this is empty, "torch", "openvino", "torchserve" or
+    "executorch". There may be more; not every gateway can build each.
+    """
+    version: _builtins.str
+    """The `version` of an earlier header, where the caller has all or the first part of its bytes."""
+    offset: _builtins.int
+    """How many of the bytes of that `version` the caller has: the chunks begin there if it is still
+    the current one, and at 0 otherwise. With 0 and the current version there are no chunks.
+    """
+    def __init__(
+        self,
+        *,
+        device_class: _builtins.str = ...,
+        latency_budget_ms: _builtins.float | None = ...,
+        min_accuracy: _builtins.float | None = ...,
+        format: _builtins.str = ...,
+        version: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms", "_min_accuracy", b"_min_accuracy", "device_class", b"device_class", "format", b"format", "latency_budget_ms", b"latency_budget_ms", "min_accuracy", b"min_accuracy", "offset", b"offset", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__latency_budget_ms: _TypeAlias = _typing.Literal["latency_budget_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_budget_ms: _TypeAlias = _typing.Literal["_latency_budget_ms", b"_latency_budget_ms"]  # noqa: Y015
+    _WhichOneofReturnType__min_accuracy: _TypeAlias = _typing.Literal["min_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__min_accuracy: _TypeAlias = _typing.Literal["_min_accuracy", b"_min_accuracy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_budget_ms) -> _WhichOneofReturnType__latency_budget_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_accuracy) -> _WhichOneofReturnType__min_accuracy | None: ...
+
+Global___FetchSubnetRequest: _TypeAlias = FetchSubnetRequest  # noqa: Y015
+
+@_typing.final
+class FetchSubnetResponse(_message.Message):
+    """A part of an export: the header first, then the chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The bytes that follow those of the chunk before; at most 256 KiB."""
+    @_builtins.property
+    def header(self) -> Global___ExportHeader:
+        """Only in the first response."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ExportHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___FetchSubnetResponse: _TypeAlias = FetchSubnetResponse  # noqa: Y015
+
+@_typing.final
+class ExportHeader(_message.Message):
+    """What an export is, and which of its bytes follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBNET_FIELD_NUMBER: _builtins.int
+    EXPECTED_ACCURACY_FIELD_NUMBER: _builtins.int
+    PREDICTED_LATENCY_MS_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    subnet: _builtins.str
+    """Subnet id, for instance "d2-3-4-2-3@192"."""
+    expected_accuracy: _builtins.float
+    """Its top-1 accuracy on the validation split, as a fraction from 0 to 1."""
+    predicted_latency_ms: _builtins.float
+    """What the device class's latency table says of it, in milliseconds, for one image."""
+    format: _builtins.str
+    """The format, also where the request left it empty."""
+    version: _builtins.str
+    """Names these bytes: what they were made from, and what came out. For the next request; letters,
+    digits and dashes, at most 64.
+    """
+    unchanged: _builtins.bool
+    """Whether the request's `version` is the same subnet of the same net, in the same format by the
+    same software. There are no chunks then, and what follows here is not set.
+    """
+    offset: _builtins.int
+    """Where the chunks begin: the request's `offset`, or 0 where that was of another version and the
+    bytes so far have to be dropped.
+    """
+    size: _builtins.int
+    """How many bytes there are in all: those of the files, one file after the other."""
+    sha256: _builtins.str
+    """SHA-256 of all of them, in lower-case hexadecimal."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportFile]:
+        """The files, in the order of the bytes; most formats have one. The first is the one that a
+        runtime is given; it finds the others beside it, under the same name with another suffix.
+        """
+
+    def __init__(
+        self,
+        *,
+        subnet: _builtins.str = ...,
+        expected_accuracy: _builtins.float = ...,
+        predicted_latency_ms: _builtins.float = ...,
+        format: _builtins.str = ...,
+        version: _builtins.str = ...,
+        unchanged: _builtins.bool = ...,
+        offset: _builtins.int = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        files: _abc.Iterable[Global___ExportFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_accuracy", b"expected_accuracy", "files", b"files", "format", b"format", "offset", b"offset", "predicted_latency_ms", b"predicted_latency_ms", "sha256", b"sha256", "size", b"size", "subnet", b"subnet", "unchanged", b"unchanged", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportHeader: _TypeAlias = ExportHeader  # noqa: Y015
+
+@_typing.final
+class ExportFile(_message.Message):
+    """One file of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, for instance "d2-3-4-2-3@192.onnx"; no folder."""
+    size: _builtins.int
+    """How many bytes it has."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportFile: _TypeAlias = ExportFile  # noqa: Y015
 
 @_typing.final
 class ListDeviceClassesRequest(_message.Message):

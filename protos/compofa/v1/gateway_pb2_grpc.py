@@ -40,10 +40,20 @@ class SubnetGatewayStub:
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
                 response_deserializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.InferStream = channel.stream_stream(
+                '/compofa.v1.SubnetGateway/InferStream',
+                request_serializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
+                response_deserializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
+                _registered_method=True)
         self.SelectSubnet = channel.unary_unary(
                 '/compofa.v1.SubnetGateway/SelectSubnet',
                 request_serializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.SerializeToString,
                 response_deserializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.FromString,
+                _registered_method=True)
+        self.FetchSubnet = channel.unary_stream(
+                '/compofa.v1.SubnetGateway/FetchSubnet',
+                request_serializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.SerializeToString,
+                response_deserializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.FromString,
                 _registered_method=True)
         self.ListDeviceClasses = channel.unary_unary(
                 '/compofa.v1.SubnetGateway/ListDeviceClasses',
@@ -68,8 +78,35 @@ class SubnetGatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InferStream(self, request_iterator, context):
+        """The same for many requests over one stream: an answer to each, in the order of the requests.
+        One that fails has its `status` set, and the stream goes on. The gateway reads no further
+        while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+        stream; a request's own is its `deadline_ms`.
+
+        A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SelectSubnet(self, request, context):
         """Says which subnet the same constraints would select on an idle gateway; runs nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchSubnet(self, request, context):
+        """Hands over the subnet that the same constraints would select, as one or more files for the
+        device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+        What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+        at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+        ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+        FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+        out no exports.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,10 +139,20 @@ def add_SubnetGatewayServicer_to_server(servicer, server):
                     request_deserializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.FromString,
                     response_serializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.SerializeToString,
             ),
+            'InferStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.InferStream,
+                    request_deserializer=compofa_dot_v1_dot_gateway__pb2.InferRequest.FromString,
+                    response_serializer=compofa_dot_v1_dot_gateway__pb2.InferResponse.SerializeToString,
+            ),
             'SelectSubnet': grpc.unary_unary_rpc_method_handler(
                     servicer.SelectSubnet,
                     request_deserializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.FromString,
                     response_serializer=compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.SerializeToString,
+            ),
+            'FetchSubnet': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchSubnet,
+                    request_deserializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.FromString,
+                    response_serializer=compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.SerializeToString,
             ),
             'ListDeviceClasses': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeviceClasses,
@@ -157,6 +204,33 @@ class SubnetGateway:
             _registered_method=True)
 
     @staticmethod
+    def InferStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/compofa.v1.SubnetGateway/InferStream',
+            compofa_dot_v1_dot_gateway__pb2.InferRequest.SerializeToString,
+            compofa_dot_v1_dot_gateway__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SelectSubnet(request,
             target,
             options=(),
@@ -173,6 +247,33 @@ class SubnetGateway:
             '/compofa.v1.SubnetGateway/SelectSubnet',
             compofa_dot_v1_dot_gateway__pb2.SelectSubnetRequest.SerializeToString,
             compofa_dot_v1_dot_gateway__pb2.SelectSubnetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchSubnet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/compofa.v1.SubnetGateway/FetchSubnet',
+            compofa_dot_v1_dot_gateway__pb2.FetchSubnetRequest.SerializeToString,
+            compofa_dot_v1_dot_gateway__pb2.FetchSubnetResponse.FromString,
             options,
             channel_credentials,
             insecure,

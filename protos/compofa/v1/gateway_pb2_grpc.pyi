@@ -43,8 +43,27 @@ class SubnetGatewayStub:
     def __new__(cls, channel: _aio.Channel) -> SubnetGatewayAsyncStub: ...
     Infer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]
     """Classifies the rows of one request, all with the same subnet."""
+    InferStream: _grpc.StreamStreamMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]
+    """The same for many requests over one stream: an answer to each, in the order of the requests.
+    One that fails has its `status` set, and the stream goes on. The gateway reads no further
+    while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+    stream; a request's own is its `deadline_ms`.
+
+    A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+    """
     SelectSubnet: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+    FetchSubnet: _grpc.UnaryStreamMultiCallable[_gateway_pb2.FetchSubnetRequest, _gateway_pb2.FetchSubnetResponse]
+    """Hands over the subnet that the same constraints would select, as one or more files for the
+    device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+    What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+    at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+    ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+    FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+    out no exports.
+    """
     ListDeviceClasses: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]
     """Lists the device classes that the gateway has latency tables for."""
     ReportLatency: _grpc.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]
@@ -63,8 +82,27 @@ class SubnetGatewayAsyncStub(SubnetGatewayStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Infer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]  # type: ignore[assignment]
     """Classifies the rows of one request, all with the same subnet."""
+    InferStream: _aio.StreamStreamMultiCallable[_gateway_pb2.InferRequest, _gateway_pb2.InferResponse]  # type: ignore[assignment]
+    """The same for many requests over one stream: an answer to each, in the order of the requests.
+    One that fails has its `status` set, and the stream goes on. The gateway reads no further
+    while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+    stream; a request's own is its `deadline_ms`.
+
+    A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+    """
     SelectSubnet: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SelectSubnetRequest, _gateway_pb2.SelectSubnetResponse]  # type: ignore[assignment]
     """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+    FetchSubnet: _aio.UnaryStreamMultiCallable[_gateway_pb2.FetchSubnetRequest, _gateway_pb2.FetchSubnetResponse]  # type: ignore[assignment]
+    """Hands over the subnet that the same constraints would select, as one or more files for the
+    device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+    What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+    at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+    ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+    FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+    out no exports.
+    """
     ListDeviceClasses: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeviceClassesRequest, _gateway_pb2.ListDeviceClassesResponse]  # type: ignore[assignment]
     """Lists the device classes that the gateway has latency tables for."""
     ReportLatency: _aio.StreamUnaryMultiCallable[_gateway_pb2.ReportLatencyRequest, _gateway_pb2.ReportLatencyResponse]  # type: ignore[assignment]
@@ -88,12 +126,43 @@ class SubnetGatewayServicer(metaclass=_abc_1.ABCMeta):
         """Classifies the rows of one request, all with the same subnet."""
 
     @_abc_1.abstractmethod
+    def InferStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_gateway_pb2.InferRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.InferResponse], _abc.AsyncIterator[_gateway_pb2.InferResponse]]:
+        """The same for many requests over one stream: an answer to each, in the order of the requests.
+        One that fails has its `status` set, and the stream goes on. The gateway reads no further
+        while some dozens of a stream's requests are unanswered. The RPC's deadline bounds the whole
+        stream; a request's own is its `deadline_ms`.
+
+        A gateway that drains answers what it has read and ends the stream with UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
     def SelectSubnet(
         self,
         request: _gateway_pb2.SelectSubnetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.SelectSubnetResponse, _abc.Awaitable[_gateway_pb2.SelectSubnetResponse]]:
         """Says which subnet the same constraints would select on an idle gateway; runs nothing."""
+
+    @_abc_1.abstractmethod
+    def FetchSubnet(
+        self,
+        request: _gateway_pb2.FetchSubnetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.FetchSubnetResponse], _abc.AsyncIterator[_gateway_pb2.FetchSubnetResponse]]:
+        """Hands over the subnet that the same constraints would select, as one or more files for the
+        device's own runtime. The first response is a header, each of the others a chunk of the bytes.
+
+        What the gateway has not built before it builds now, in seconds to minutes, for all who ask
+        at once; the RPC's deadline bounds that too. A stream that broke goes on where it stopped:
+        ask again with the header's `version` and, as `offset`, how many bytes are there.
+
+        FAILED_PRECONDITION where the gateway cannot build the format; UNIMPLEMENTED where it hands
+        out no exports.
+        """
 
     @_abc_1.abstractmethod
     def ListDeviceClasses(

@@ -43,7 +43,7 @@ def test_without_a_predictor_the_catalog_is_empty(
     assert manifest.name == manifest.design_space.name == "imagenet-mbv3-ofa-w1.2"
     assert manifest.normalization == "shared-statistics"
     assert manifest.labels == tuple("0123456789")
-    assert manifest.preprocessing.centre_crop == 0.875
+    assert manifest.of_images.centre_crop == 0.875
     assert len(manifest.catalog) == 0
     said = capsys.readouterr().out
     assert "supernet, kernels 7-7-7-7-7 transformed, width 1.2, 10 classes" in said

@@ -72,7 +72,7 @@ def test_it_is_quick_enough_for_every_step() -> None:
     archs = [space.largest, space.smallest, space.largest, space.smallest]
     step_macs(space, archs)
     assert forward_macs(space, space.largest) == complexity(space, space.largest).macs
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20):
         step_macs(space, archs, teacher=space.largest, share_prefix=True)
-    assert (time.perf_counter() - began) / 20 < 0.005
+    assert (time.process_time() - began) / 20 < 0.005

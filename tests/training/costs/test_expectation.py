@@ -169,6 +169,6 @@ def test_a_phase_that_leaves_nothing_is_named() -> None:
 
 def test_it_is_quick_for_the_largest_space() -> None:
     space = design_space("imagenet-mbv3-ofa")
-    began = time.perf_counter()
+    began = time.process_time()
     expected_step_macs(space, _phase(subnets=("largest", "smallest", "random"), share_prefix=True))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

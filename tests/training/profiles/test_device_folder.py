@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 
-from gateway.table_formats import Target, read_json
+from gateway.stores.table_formats import Target, read_json
 from supernet.artifact import Artifact
 from supernet.catalog import Catalog, CatalogEntry
 from tests.full_disk import files_at_most

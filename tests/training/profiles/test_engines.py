@@ -50,12 +50,11 @@ def test_a_part_is_there_once_and_takes_what_the_one_before_gives(
 def test_chains_as_onnx_compute_what_subnets_do_at_any_resolution_and_batch(
     folded_supernet: Supernet, tiny_parts: Parts
 ) -> None:
-    space = folded_supernet.space
     archs = [Architecture.parse("d2-4@12"), Architecture.parse("d4-3@16")]
     for arch, batch in itertools.product(archs, (1, 3)):
         model = onnx_chain(tiny_parts.chain(piece_names(folded_supernet, arch)))
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        x = noise((batch, space.skeleton.in_channels, arch.resolution, arch.resolution))
+        x = noise((batch, 1, arch.resolution, arch.resolution))
         (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         np.testing.assert_allclose(logits, extract(folded_supernet, arch)(x), atol=1e-5)
 
@@ -77,7 +76,7 @@ def test_a_chain_has_the_operators_of_an_export(
 def test_the_same_chain_is_the_same_bytes(tiny_parts: Parts) -> None:
     stem, head = tiny_parts.chain(("stem", "head"))
     assert onnx_chain([stem]) == onnx_chain([stem]) != onnx_chain([head])
-    with pytest.raises(TypeError, match="no operator for Tanh"):
+    with pytest.raises(ValueError, match="layers like Tanh can be timed by torch only"):
         onnx_chain([torch.nn.Tanh()])
 
 

@@ -1,0 +1,183 @@
+"""What it costs to run another subnet than the last one, and what a chain costs over a whole.
+
+    python benchmarks/serving/actuation.py [--threads 2]
+
+Two tables. The first: the same subnets, each in turn run after itself and after a random other
+one, through the engine as a gateway has it; and the public code's way, which copies the subnet's
+weights out and then runs it. The second: milliseconds of the engine, as a chain and whole, over
+those of the runtime alone, at batch 1 and 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from net import imagenet_artifact
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from gateway.engines.backend import Runner
+from gateway.engines.engine import Engine, Lane
+from gateway.engines.net import Net
+from gateway.engines.opening import make_backend, make_engine
+from supernet import artifact
+from supernet.architecture import Architecture
+from supernet.extract import extract
+from supernet.layers import channels_last, channels_last_images
+
+RESULT = Path("benchmarks/results/serving-actuation.json")
+SIZE = 224
+COMPARED = ("d2-2-2-2-2@224", "d3-3-3-3-3@224", "d4-4-4-4-4@224")
+BATCHES = (1, 8)
+GIB = 2**30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=2000, help="of switching; a tenth of others")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    folder = imagenet_artifact()
+    net, backend = Net(folder), make_backend("auto", threads=given.threads)
+    engine = make_engine(net, backend, max_whole_bytes=GIB)
+    archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
+    switching = _switching(engine.lane(), archs, given.rounds)
+    switching["extract and run"] = _extracted(folder, archs, max(20, given.rounds // 100))
+    ratios = _ratios(engine, net, given.rounds // 10)
+    result = {
+        "engine": backend.name,
+        "threads": given.threads,
+        "microseconds": switching,
+        "ratios": ratios,
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    _print(backend.name, switching, ratios)
+
+
+def _images(batch: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((batch, 3, SIZE, SIZE), np.float32)
+
+
+def _switching(lane: Lane, archs: Sequence[Architecture], rounds: int) -> dict[str, Any]:
+    """Microseconds that a run takes more after another subnet than after itself. Each subnet's
+    pair of runs lies side by side, so that a slow spell hits both."""
+    rng, x = random.Random(0), _images(1)
+    for arch in archs:
+        lane.run(arch, x)
+    more, again = [], []
+    for _ in range(rounds):
+        other, arch = rng.sample(archs, 2)
+        lane.run(other, x)
+        run = partial(lane.run, arch, x)
+        switched, *repeated = (_timed(run) for _ in range(3))
+        more.append(switched - repeated[0])
+        again.append(repeated[1] - repeated[0])
+    return {"another subnet": _percentiles(more), "the same again": _percentiles(again)}
+
+
+def _extracted(folder: Path, archs: Sequence[Architecture], rounds: int) -> dict[str, float]:
+    """Microseconds until a subnet that was copied out can run: without the run itself."""
+    supernet, rng = artifact.load(folder).supernet, random.Random(0)
+    images = channels_last_images(torch.from_numpy(_images(1)))
+    taken = []
+    for _ in range(rounds):
+        arch = rng.choice(archs)
+        began = time.perf_counter()
+        module = channels_last(extract(supernet, arch)).eval()
+        taken.append(time.perf_counter() - began)
+        with torch.inference_mode():
+            module(images)
+    return _percentiles(taken)
+
+
+def _ratios(engine: Engine, net: Net, rounds: int) -> list[dict[str, Any]]:
+    """First all chains: once a subnet is compiled whole it runs so."""
+    archs = [Architecture.parse(subnet) for subnet in COMPARED]
+    bare = {arch: _bare(engine, net, arch) for arch in archs}
+    rows = [
+        {"subnet": arch.id, "batch": batch}
+        | _ratio("chain", engine.lane(), bare, arch, batch, rounds)
+        for arch in archs
+        for batch in BATCHES
+    ]
+    for arch in archs:
+        engine.whole.obtain(arch)
+    for row in rows:
+        arch = Architecture.parse(row["subnet"])
+        row |= _ratio("whole", engine.lane(), bare, arch, row["batch"], rounds)
+    return rows
+
+
+def _bare(engine: Engine, net: Net, arch: Architecture) -> Runner:
+    """The runtime alone, with the subnet compiled whole."""
+    images = (-1, 3, SIZE, SIZE)
+    return engine.backend.compile(f"bare {arch.id}", lambda: [net.subnet(arch)], images).runner()
+
+
+def _ratio(
+    way: str,
+    lane: Lane,
+    bare: Mapping[Architecture, Runner],
+    arch: Architecture,
+    batch: int,
+    rounds: int,
+) -> dict[str, float]:
+    x = _images(batch)
+    values = lane.engine.backend.to_values(x)
+    runs = (lambda: lane.run(arch, x), lambda: bare[arch](values))
+    engine_ms, bare_ms = _in_turn(runs, rounds)
+    return {"bare_ms": bare_ms, way: engine_ms / bare_ms}
+
+
+def _in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Median milliseconds of each."""
+    taken: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds + 5):  # the first warm up
+        for run, mine in zip(runs, taken, strict=True):
+            mine.append(_timed(run) * 1000)
+    return [median(mine[5:]) for mine in taken]
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    found = np.percentile(np.array(seconds) * 1e6, (50, 99))
+    return {"p50": float(found[0]), "p99": float(found[1])}
+
+
+def _print(engine: str, switching: dict[str, Any], ratios: list[dict[str, Any]]) -> None:
+    table = Table("", title=f"Microseconds over running the same subnet again, {engine}")
+    for heading in ("p50", "p99"):
+        table.add_column(heading, justify="right")
+    for name, found in switching.items():
+        table.add_row(name, f"{found['p50']:.0f}", f"{found['p99']:.0f}")
+    console = Console(width=120)
+    console.print(table)
+    table = Table("subnet", "batch", title="Times the runtime alone")
+    for heading in ("runtime alone, ms", "chain", "whole"):
+        table.add_column(heading, justify="right")
+    for row in ratios:
+        cells = (f"{row['bare_ms']:.2f}", f"{row['chain']:.2f}", f"{row['whole']:.2f}")
+        table.add_row(row["subnet"], str(row["batch"]), *cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

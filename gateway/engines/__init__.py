@@ -1,0 +1,1 @@
+"""What runs subnets. Knows them by architecture; which one a request gets is decided elsewhere."""

@@ -1,0 +1,115 @@
+"""Runs any subnet of a net: whole where it is compiled so, as a chain of pieces otherwise.
+
+Which subnet a request gets, and when, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.engines.backend import Array, Backend, ModelInputs, Runner
+from gateway.engines.chain_programs import ChainPrograms, ChainRunners
+from gateway.engines.usage import Usage
+from gateway.engines.whole_subnets import Whole, WholeSubnets
+from supernet.architecture import Architecture
+
+Way = Literal["whole", "chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Logits [B, classes], what the run alone took, and in which way."""
+
+    logits: Array
+    compute_ms: float
+    way: Way
+
+
+class Engine:
+    """What a net's lanes share. Without `chain` a subnet is compiled whole when it first runs."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        whole: WholeSubnets,
+        usage: Usage,
+        chain: ChainPrograms | None = None,
+        *,
+        chain_bytes: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.backend, self.whole, self.usage, self.chain = backend, whole, usage, chain
+        self.chain_bytes, self.clock = chain_bytes, clock
+
+    @property
+    def resident_bytes(self) -> int:
+        """Weights of the chain and of what is compiled whole."""
+        return self.chain_bytes + self.whole.resident_bytes
+
+    @property
+    def whole_subnets(self) -> int:
+        """How many are compiled whole."""
+        return len(self.whole.archs)
+
+    @property
+    def compile_failures(self) -> int:
+        """How often one could not be."""
+        return self.whole.failures
+
+    def lane(self) -> Lane:
+        """For one thread."""
+        return Lane(self)
+
+    def prepare(self, arch: Architecture) -> None:
+        """Make a subnet ready to run ahead of its first request."""
+        if self.chain is None:
+            self.whole.obtain(arch)
+
+
+class Lane:
+    """Runs one subnet after another. For one thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._chain: ChainRunners | None = engine.chain.runners() if engine.chain else None
+        self._runners: dict[Architecture, tuple[Whole, Runner]] = {}
+        self._given_up = engine.whole.given_up
+
+    def run(self, arch: Architecture, x: ModelInputs) -> Ran:
+        """`x` is what the net takes at the architecture's resolution, batch first, C-contiguous.
+        Raises `RuntimeError` where the runtime fails."""
+        engine = self.engine
+        engine.usage.add(arch)
+        self._let_go()
+        whole = engine.whole.get(arch)
+        if whole is None and self._chain is None:
+            whole = engine.whole.obtain(arch)
+        values = engine.backend.to_values(x)
+        started = engine.clock()
+        way: Way = "chain" if whole is None else "whole"
+        if whole is not None:
+            result = self._runner(arch, whole)(values)
+        else:
+            assert self._chain is not None, "what has no chain is compiled whole above"
+            result = self._chain(arch, values)
+        logits = engine.backend.to_array(result)
+        return Ran(logits, (engine.clock() - started) * 1000, way)
+
+    def _runner(self, arch: Architecture, whole: Whole) -> Runner:
+        """Ours for a program."""
+        known = self._runners.get(arch)
+        if known is None or known[0] is not whole:
+            known = self._runners[arch] = (whole, whole.program.runner())
+        return known[1]
+
+    def _let_go(self) -> None:
+        """Of runners whose programs were given up: they hold the weights."""
+        whole = self.engine.whole
+        if self._given_up != whole.given_up:
+            self._given_up = whole.given_up
+            gone = [a for a, (ours, _) in self._runners.items() if whole.get(a) is not ours]
+            for arch in gone:
+                del self._runners[arch]

@@ -1,0 +1,131 @@
+"""The engine that a configuration asks for, or the best that is there."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+from gateway.engines.backend import Backend, Program, zeros
+from gateway.engines.chain_programs import ChainPrograms
+from gateway.engines.costs import FEW, MANY, REPEATS, Costs, CostsByMacs, Line, measure
+from gateway.engines.engine import Engine, Lane
+from gateway.engines.net import Net
+from gateway.engines.segments import segments
+from gateway.engines.usage import Usage
+from gateway.engines.whole_subnets import WholeSubnets
+from supernet.architecture import Architecture
+from supernet.complexity import complexity, piece_parameters
+from supernet.design_space import DesignSpace
+
+if TYPE_CHECKING:
+    from gateway.engines.openvino_backend import Precision
+
+BackendName = Literal["auto", "openvino", "torch"]
+BYTES_PER_PARAMETER = 4
+_NVIDIA = Path("/dev/nvidiactl")
+
+
+def cpus() -> int:
+    """How many this process may use: its affinity, and a container's quota (cgroup v2)."""
+    count = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return count
+
+
+def best_device() -> str:
+    """A GPU where torch can use one. Asking imports torch, so it is not asked without a driver."""
+    if not _NVIDIA.exists():
+        return "cpu"
+    from gateway.engines.torch_backend import gpu_is_there
+
+    return "cuda" if gpu_is_there() else "cpu"
+
+
+def make_backend(
+    name: BackendName,
+    *,
+    threads: int,
+    precision: Precision = "f32",
+    device: str | None = None,
+    cache: Path | None = None,
+) -> Backend:
+    """By default torch on a GPU that is there; on a CPU OpenVINO, or torch where it is not
+    installed. Raises `ValueError` for what is not there, or cannot do what is asked."""
+    device = device or ("cpu" if name == "openvino" else best_device())
+    on_cpu = device == "cpu"
+    if name == "openvino" or (name == "auto" and on_cpu and find_spec("openvino")):
+        return _openvino(threads, precision, device, cache)
+    if precision != "f32" and on_cpu:
+        raise ValueError(f"precision {precision!r}: expected 'f32' with the engine 'torch'")
+    import torch
+
+    from gateway.engines.torch_backend import TorchBackend
+
+    dtype = torch.float32 if precision == "f32" else torch.bfloat16
+    return TorchBackend(device=device, threads=threads, dtype=dtype)
+
+
+def _openvino(threads: int, precision: Precision, device: str, cache: Path | None) -> Backend:
+    if device != "cpu":
+        raise ValueError(f"device {device!r}: expected 'cpu' with the engine 'openvino'")
+    if find_spec("openvino") is None:
+        raise ValueError("engine 'openvino': it is not installed; install the extra 'openvino'")
+    from gateway.engines.openvino_backend import OpenvinoBackend
+
+    return OpenvinoBackend(threads=threads, precision=precision, cache=cache)
+
+
+def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
+    """Ready to run: every subnet of a folded net, none yet of another."""
+    space, usage = net.manifest.design_space, Usage()
+
+    def compile_whole(arch: Architecture) -> Program:
+        inputs = space.skeleton.inputs
+        shape = (-1, *inputs.shape(arch.resolution))
+        return backend.compile(arch.id, lambda: [net.subnet(arch)], shape, inputs.dtype)
+
+    def size_of(arch: Architecture) -> int:
+        return BYTES_PER_PARAMETER * complexity(space, arch).parameters
+
+    whole = WholeSubnets(compile_whole, size_of, usage, max_whole_bytes)
+    chain = ChainPrograms(space, backend, net.pieces) if net.has_pieces else None
+    net.release()
+    return Engine(backend, whole, usage, chain, chain_bytes=_chain_bytes(space) if chain else 0)
+
+
+def _chain_bytes(space: DesignSpace) -> int:
+    """Of the weights of all segments: those of a piece count once for each it is part of."""
+    parameters = piece_parameters(space)
+    pieces = (piece for segment in segments(space) for piece in segment.pieces)
+    return BYTES_PER_PARAMETER * sum(parameters[piece] for piece in pieces)
+
+
+def measured_costs(engine: Engine, space: DesignSpace) -> Costs | CostsByMacs:
+    """What runs cost here: as measured now, or as kept from an earlier start."""
+    if engine.chain is None:
+        lane = engine.lane()
+        return CostsByMacs(
+            space, {a: _line(lane, space, a) for a in (space.smallest, space.largest)}
+        )
+    kept = engine.backend.cache.read("costs") if engine.backend.cache else None
+    if kept is not None:
+        return Costs.from_json(space, kept)
+    costs = measure(space, engine.backend, engine.chain.runners())
+    if engine.backend.cache:
+        engine.backend.cache.write("costs", costs.to_json())
+    return costs
+
+
+def _line(lane: Lane, space: DesignSpace, arch: Architecture) -> Line:
+    taken = []
+    for images in (FEW, MANY):
+        x = zeros(space.skeleton.inputs, images, arch.resolution)
+        lane.run(arch, x)
+        taken.append(median(lane.run(arch, x).compute_ms for _ in range(REPEATS)))
+    return Line.through(*taken)

@@ -1,0 +1,106 @@
+"""Subnets compiled whole and kept within a memory bound; the least used go first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from gateway.engines.backend import Program
+from gateway.engines.usage import Usage
+from supernet.architecture import Architecture
+
+Compile = Callable[[Architecture], Program]
+SizeOf = Callable[[Architecture], int]
+"""Bytes of a subnet's weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A subnet, compiled."""
+
+    program: Program
+    size_bytes: int
+
+
+class WholeSubnets:
+    """At most `max_bytes` of weights, or one subnet alone that is larger. Thread-safe.
+
+    Threads that ask for the same subnet at once share one compilation. A run that holds a program
+    which is given up meanwhile ends with it; the memory is free once its runners are gone.
+    """
+
+    def __init__(self, compile_: Compile, size_of: SizeOf, usage: Usage, max_bytes: int) -> None:
+        self._compile, self._size_of, self._usage = compile_, size_of, usage
+        self._max_bytes = max_bytes
+        self.given_up = 0  # how many, ever
+        self.failures = 0  # of compilations
+        self._lock = threading.Lock()
+        self._ready: dict[Architecture, Whole] = {}
+        self._under_way: dict[Architecture, Future[Whole]] = {}
+
+    @property
+    def resident_bytes(self) -> int:
+        with self._lock:
+            return sum(whole.size_bytes for whole in self._ready.values())
+
+    @property
+    def archs(self) -> tuple[Architecture, ...]:
+        """Those that are ready."""
+        with self._lock:
+            return tuple(self._ready)
+
+    def get(self, arch: Architecture) -> Whole | None:
+        """None where it is not ready. Takes no lock: a dict's own read is atomic."""
+        return self._ready.get(arch)
+
+    def obtain(self, arch: Architecture) -> Whole:
+        """Compiled now where it is not ready. Raises what compiling raises."""
+        with self._lock:
+            ready = self._ready.get(arch)
+            if ready is not None:
+                return ready
+            future = self._under_way.get(arch)
+            ours = future is None
+            if future is None:
+                future = self._under_way[arch] = Future()
+        if ours:
+            self._fulfil(arch, future)
+        return future.result()
+
+    def would_stay(self, arch: Architecture) -> bool:
+        """Whether there is room for it, or would be once less used ones are given up."""
+        counts = self._usage.counts()
+        with self._lock:
+            kept = sum(
+                whole.size_bytes
+                for other, whole in self._ready.items()
+                if counts.get(other, 0.0) >= counts.get(arch, 0.0)
+            )
+        return kept + self._size_of(arch) <= self._max_bytes
+
+    def _fulfil(self, arch: Architecture, future: Future[Whole]) -> None:
+        try:
+            whole = Whole(self._compile(arch), self._size_of(arch))
+        except BaseException as error:
+            with self._lock:
+                self.failures += 1
+                del self._under_way[arch]
+            future.set_exception(error)
+            return
+        counts = self._usage.counts()
+        with self._lock:
+            self._ready[arch] = whole
+            del self._under_way[arch]
+            self._make_room(arch, counts)
+        future.set_result(whole)
+
+    def _make_room(self, keep: Architecture, counts: dict[Architecture, float]) -> None:
+        total = sum(whole.size_bytes for whole in self._ready.values())
+        for arch in sorted(self._ready, key=lambda a: counts.get(a, 0.0)):
+            if total <= self._max_bytes:
+                return
+            if arch != keep:
+                total -= self._ready.pop(arch).size_bytes
+                self.given_up += 1

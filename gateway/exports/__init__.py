@@ -1,0 +1,1 @@
+"""Subnets as files: built once by a process of its own, kept under a bound, opened to be sent."""

@@ -1,0 +1,69 @@
+"""Everything a configuration names, put together: net, engine, device classes, pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from gateway.config import ServerConfig
+from gateway.device_classes import DeviceClasses
+from gateway.engines.hot_subnets import HotSubnets
+from gateway.engines.net import Net
+from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
+from gateway.pipeline import Pipeline
+from gateway.stores.by_url import read_device_classes
+
+_WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
+
+
+@contextmanager
+def open_pipeline(config: ServerConfig) -> Iterator[Pipeline]:
+    """A pipeline with the device classes there are now. Raises `ValueError` in one line. Not
+    within an event loop."""
+    net = Net(config.artifact)
+    classes = read_device_classes(
+        config.artifact, net.manifest, config.store, fallback=config.fallback_device_class
+    )
+    with running_pipeline(config, net, classes) as pipeline:
+        yield pipeline
+
+
+@contextmanager
+def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> Iterator[Pipeline]:
+    """A pipeline as `config` wants it. It can answer at once; what runs most is compiled whole
+    beside it. Raises `ValueError` where the engine cannot be had."""
+    manifest = net.manifest
+    cache = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
+    backend = make_backend(
+        config.engine,
+        threads=config.threads,
+        precision=config.precision,
+        device=config.device,
+        cache=cache / manifest.artifact_hash,
+    )
+    engine = make_engine(net, backend, config.max_resident_bytes)
+    costs = measured_costs(engine, manifest.design_space)
+    hot = HotSubnets(engine.whole, engine.usage)
+    pipeline = Pipeline(
+        manifest,
+        classes,
+        engine,
+        costs,
+        max_batch=config.max_batch,
+        max_pending=config.max_pending,
+        num_workers=config.workers or _workers(config.threads, on_gpu=backend.on_gpu),
+    )
+    with pipeline:
+        if engine.chain is not None:
+            hot.start()
+        try:
+            yield pipeline
+        finally:
+            hot.close()
+
+
+def _workers(threads: int, *, on_gpu: bool) -> int:
+    return _WORKERS_OF_GPU if on_gpu else max(1, cpus() // threads)

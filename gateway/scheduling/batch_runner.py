@@ -1,0 +1,135 @@
+"""Runs a batch: every job prepared for the subnet, all through the engine, each answered.
+
+One bad input does not fail its neighbours: what cannot be prepared is answered by itself, and where
+the engine fails on a batch its jobs are tried one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway import images
+from gateway.engine_times import EngineTimes
+from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
+from gateway.images import Values
+from gateway.request import Answer, Selection, TensorInput
+from gateway.scheduling.job import Job
+from supernet.architecture import Architecture
+from supernet.manifest import Manifest
+
+_LOG = logging.getLogger(__name__)
+Logits = NDArray[np.float32]
+
+
+class Ran(Protocol):
+    """What a lane returns."""
+
+    @property
+    def logits(self) -> Logits: ...
+
+    @property
+    def compute_ms(self) -> float: ...
+
+
+class Lane(Protocol):
+    """An engine, for one thread at a time."""
+
+    def run(self, arch: Architecture, x: Values, /) -> Ran: ...
+
+
+class BatchRunner:
+    """What one worker does with the batches it is handed."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        manifest: Manifest,
+        times: EngineTimes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lane, self._manifest, self._times, self._clock = lane, manifest, times, clock
+
+    def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
+        """Answer each of the jobs by `subnet`, which satisfies all of them."""
+        arch, taken_ms = Architecture.parse(subnet), self._now_ms()
+        prepared = self._prepared(jobs, arch.resolution)
+        if not prepared:
+            return
+        try:
+            self._run(arch, prepared, taken_ms)
+        except Exception as error:  # of a runtime: of whatever kind
+            if len(prepared) > 1:
+                _LOG.warning("a batch of %d failed, now one by one: %s", len(prepared), error)
+            for pair in prepared:
+                self._run_alone(arch, pair, taken_ms)
+
+    def _prepared(self, jobs: Sequence[Job], resolution: int) -> list[tuple[Job, Values]]:
+        """The jobs that can be run, with their model input."""
+        started, prepared = self._now_ms(), []
+        for job in jobs:
+            try:
+                prepared.append((job, self._model_input(job, resolution)))
+            except GatewayError as error:
+                job.fail(error)
+        if jobs:
+            rows = sum(job.rows for job in jobs)
+            self._times.record_preparation(rows, self._now_ms() - started)
+        return prepared
+
+    def _model_input(self, job: Job, resolution: int) -> Values:
+        space, preprocessing = self._manifest.design_space, self._manifest.preprocessing
+        x = images.prepare(job.model_input, resolution, space, preprocessing)
+        if self._now_ms() >= job.last_ms:
+            raise DeadlineExceeded()
+        return x
+
+    def _run_alone(self, arch: Architecture, pair: tuple[Job, Values], taken_ms: float) -> None:
+        try:
+            self._run(arch, [pair], taken_ms)
+        except Exception:
+            _LOG.exception("the engine failed on %s", arch.id)
+            pair[0].fail(GatewayError())
+
+    def _run(
+        self, arch: Architecture, prepared: Sequence[tuple[Job, Values]], taken_ms: float
+    ) -> None:
+        inputs = [x for _, x in prepared]
+        x: Any = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
+        ran = self._lane.run(arch, x)
+        self._times.record(arch.id, len(ran.logits), ran.compute_ms)
+        _log_batch(arch.id, len(inputs), ran)
+        row = 0
+        for job, x in prepared:
+            logits = ran.logits[row : row + len(x)]
+            row += len(x)
+            _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
+
+    def _now_ms(self) -> float:
+        return self._clock() * 1000
+
+
+def _log_batch(subnet: str, requests: int, ran: Ran) -> None:
+    if _LOG.isEnabledFor(logging.DEBUG):
+        fields = {"subnet": subnet, "requests": requests, "images": len(ran.logits)}
+        fields["compute_ms"] = round(ran.compute_ms, 3)
+        _LOG.debug("batch", extra={"fields": fields})
+
+
+def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) -> None:
+    given = job.model_input
+    anything = isinstance(given, TensorInput) and given.any_values
+    if not anything and not np.isfinite(logits).all():
+        expected = "normalised model input; from these values the logits are not finite"
+        job.fail(InvalidRequest("tensor.raw", "out of range", expected))
+        return
+    chosen, best = job.ladder.subnets[subnet], job.ladder.best
+    worse = (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
+    selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse)
+    given_up = max(0.0, best.accuracy - chosen.accuracy)  # the fastest may not be the best
+    job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits), given_up))

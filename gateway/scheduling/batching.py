@@ -1,0 +1,127 @@
+"""Which waiting requests run next, together, and through which subnet: pure, from values alone.
+
+In the spirit of SlackFit (Khare et al., SuperServe, NSDI 2025), which takes the slowest (subnet,
+batch) that fits the slack of the most urgent request. Here the batch is everyone who may share the
+subnet, and what has to fit is the batch, then all others at their cheapest, then those who are
+expected to come.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.scheduling.ladder import Ladder
+from gateway.select import Candidate
+
+CostMs = Callable[[str, int], float]
+"""Expected engine milliseconds of a subnet for so many images."""
+
+
+class Waiting(Protocol):
+    """A request that waits: images, deadline in the clock's milliseconds, what it may get, and what
+    it costs at least, in a batch through its cheapest subnet."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def until_ms(self) -> float: ...
+
+    @property
+    def ladder(self) -> Ladder: ...
+
+    @property
+    def least_ms(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What runs next: the subnet, and the places in the queue of those who share it."""
+
+    subnet: str
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a decision takes into account besides the queue.
+
+    `workers` share it; `margin` is the factor by which a run may exceed its expectation;
+    `reserve_ms` is work expected to come within the time that the queue has.
+    """
+
+    workers: int
+    max_rows: int
+    margin: float = 1.3
+    reserve_ms: float = 0.0
+
+
+def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: Load) -> Batch:
+    """What a free worker runs: the first of the queue, which is sorted by deadline and not empty,
+    and whoever may share its subnet.
+
+    The best subnet of the first request with which all deadlines hold, or the cheapest where none
+    does: then as many as it can save. Those below one that holds are taken to hold as well.
+    """
+    rungs = queue[0].ladder.rungs
+    last = len(rungs) - 1
+
+    def sharing(step: int) -> tuple[int, ...]:
+        return _sharing(queue, rungs[step], step / max(1, last), now_ms, cost_ms, load)
+
+    def holds(step: int) -> bool:
+        return _holds(queue, rungs[step], sharing(step), now_ms, cost_ms, load)
+
+    step = bisect_left(range(last), True, key=holds)
+    return Batch(rungs[step].subnet, sharing(step))
+
+
+def _sharing(
+    queue: Sequence[Waiting],
+    rung: Candidate,
+    pressure: float,
+    now_ms: float,
+    cost_ms: CostMs,
+    load: Load,
+) -> tuple[int, ...]:
+    """Those who run with the first: they accept its subnet, and it does not come too late for
+    them or for the first with them."""
+    places, rows = [0], queue[0].rows
+    left_ms = (queue[0].until_ms - now_ms) / load.margin
+    for place in range(1, len(queue)):
+        other = queue[place]
+        together = rows + other.rows
+        if together > load.max_rows or not other.ladder.accepts(rung, pressure):
+            continue
+        if cost_ms(rung.subnet, together) > left_ms:
+            break
+        places.append(place)
+        rows = together
+    return tuple(places)
+
+
+def _holds(
+    queue: Sequence[Waiting],
+    rung: Candidate,
+    places: tuple[int, ...],
+    now_ms: float,
+    cost_ms: CostMs,
+    load: Load,
+) -> bool:
+    """Whether the batch ends in time for the first, and those left behind can then make theirs,
+    each at its cheapest, with the other workers at hand and after the work expected to come."""
+    taken = set(places)
+    rows = sum(queue[place].rows for place in places)
+    ends_ms = now_ms + load.margin * cost_ms(rung.subnet, rows)
+    if ends_ms + load.reserve_ms > queue[0].until_ms:
+        return False
+    work_ms = ends_ms - now_ms + load.reserve_ms
+    for place, other in enumerate(queue):
+        if place not in taken:
+            work_ms += load.margin * other.least_ms
+            if now_ms + work_ms / load.workers > other.until_ms:
+                return False
+    return True

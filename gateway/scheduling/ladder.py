@@ -1,0 +1,56 @@
+"""What a request may be answered with, from the best down to what is cheapest for the gateway.
+
+`select` says what an idle gateway chooses. Under load a request steps down its ladder: each rung
+costs the gateway's own engine less than the one above, and none breaks the caller's constraints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.select import Candidate, Goal, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """`rungs` from the best down, each cheaper than those above; `subnets` is all that satisfies
+    the request, the rungs among them."""
+
+    rungs: tuple[Candidate, ...]
+    subnets: Mapping[str, Candidate]
+
+    @property
+    def best(self) -> Candidate:
+        return self.rungs[0]
+
+    @property
+    def cheapest(self) -> Candidate:
+        return self.rungs[-1]
+
+    def at(self, pressure: float) -> Candidate:
+        """The rung at a pressure from 0, the best, to 1, the cheapest."""
+        return self.rungs[round(pressure * (len(self.rungs) - 1))]
+
+    def accepts(self, candidate: Candidate, pressure: float) -> bool:
+        """Whether the request may share a batch that runs `candidate`: it satisfies the request,
+        and is no worse than what the request would get by itself at this pressure."""
+        own = self.subnets.get(candidate.subnet)
+        return own is not None and own.accuracy >= self.at(pressure).accuracy
+
+
+def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | None:
+    """The ladder of a goal; None where nothing satisfies it. `engine_ms` is what the gateway's
+    engine takes for one image of each subnet; one that is not there is not served."""
+    admitted = [
+        candidate
+        for candidate in tier.by_preference[goal.prefer]
+        if candidate.subnet in engine_ms and goal.admits(candidate)
+    ]
+    if not admitted:
+        return None
+    rungs = [admitted[0]]
+    for candidate in admitted:
+        if engine_ms[candidate.subnet] < engine_ms[rungs[-1].subnet]:
+            rungs.append(candidate)
+    return Ladder(tuple(rungs), {candidate.subnet: candidate for candidate in admitted})

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol, with those of Triton's extensions that its clients need."""

@@ -1,0 +1,40 @@
+"""The folder of compiled blobs: what is damaged is not read, what cannot be written is no error."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from gateway.engines.compile_cache import CompileCache
+
+
+def test_reads_what_it_wrote(tmp_path: Path) -> None:
+    CompileCache(tmp_path, ("1.0",)).write("a+b/c", b"blob")
+    assert CompileCache(tmp_path, ("1.0",)).read("a+b/c") == b"blob"
+
+
+def test_what_was_made_for_something_else_is_not_read(tmp_path: Path) -> None:
+    CompileCache(tmp_path, ("1.0", "f32")).write("a", b"blob")
+    assert CompileCache(tmp_path, ("1.0", "bf16")).read("a") is None
+
+
+@pytest.mark.parametrize("kept", [0, -1])
+@pytest.mark.parametrize("end", [b"", b"x"])
+def test_a_damaged_blob_is_missing(tmp_path: Path, kept: int, end: bytes) -> None:
+    cache = CompileCache(tmp_path, ())
+    cache.write("a", b"blob")
+    (file,) = tmp_path.rglob("*.blob")
+    file.write_bytes(file.read_bytes()[:kept] + end)
+    assert cache.read("a") is None
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    cache = CompileCache(tmp_path / "file", ())
+    with caplog.at_level(logging.WARNING):
+        cache.write("a", b"blob")
+        cache.write("b", b"blob")
+        assert cache.read("a") is None
+    assert len(caplog.records) == 1

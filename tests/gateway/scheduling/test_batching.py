@@ -1,0 +1,111 @@
+"""Which requests run next, together, and through which subnet."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.scheduling.batching import Load, next_batch
+from gateway.scheduling.ladder import Ladder
+from gateway.select import Candidate
+
+FIXED_MS, ALONE = 1.0, Load(workers=1, max_rows=8, margin=1.0)
+SIZES = (1.0, 2.0, 4.0)  # ms an image
+SUBNETS = [Candidate(f"s{i}", 16, 0.8 + 0.05 * i, ms) for i, ms in enumerate(SIZES)]
+
+
+def cost_ms(subnet: str, rows: int) -> float:
+    return FIXED_MS + SIZES[int(subnet[1:])] * rows
+
+
+@dataclass(frozen=True)
+class Request:
+    rows: int
+    until_ms: float
+    ladder: Ladder
+
+    @property
+    def least_ms(self) -> float:
+        return cost_ms(self.ladder.cheapest.subnet, self.rows)
+
+
+def waiting(until_ms: float, smallest: int = 0, largest: int = 2, rows: int = 1) -> Request:
+    """May get any of the subnets from `smallest` to `largest`."""
+    rungs = tuple(reversed(SUBNETS[smallest : largest + 1]))
+    return Request(rows, until_ms, Ladder(rungs, {rung.subnet: rung for rung in rungs}))
+
+
+def test_with_time_to_spare_the_first_gets_its_best() -> None:
+    assert next_batch([waiting(1000.0)], 0.0, cost_ms, ALONE).subnet == "s2"
+
+
+def test_takes_the_largest_that_is_in_time() -> None:
+    assert next_batch([waiting(4.0)], 0.0, cost_ms, ALONE).subnet == "s1"
+
+
+def test_takes_the_smallest_where_nothing_is_in_time() -> None:
+    assert next_batch([waiting(0.5)], 0.0, cost_ms, ALONE).subnet == "s0"
+
+
+def test_a_margin_and_work_to_come_count() -> None:
+    queue = [waiting(5.5)]
+    assert next_batch(queue, 0.0, cost_ms, ALONE).subnet == "s2"
+    assert next_batch(queue, 0.0, cost_ms, Load(1, 8, margin=1.3)).subnet == "s1"
+    assert next_batch(queue, 0.0, cost_ms, Load(1, 8, 1.0, reserve_ms=1.0)).subnet == "s1"
+
+
+def test_those_who_want_the_same_run_together() -> None:
+    batch = next_batch([waiting(1000.0)] * 3, 0.0, cost_ms, ALONE)
+    assert (batch.subnet, batch.places) == ("s2", (0, 1, 2))
+
+
+def test_one_that_may_have_better_is_not_pulled_down_while_there_is_time() -> None:
+    batch = next_batch([waiting(900.0, largest=0), waiting(1000.0)], 0.0, cost_ms, ALONE)
+    assert (batch.subnet, batch.places) == ("s0", (0,))
+
+
+def test_a_subnet_that_satisfies_all_is_shared() -> None:
+    queue = [waiting(900.0), waiting(1000.0, smallest=2)]
+    assert next_batch(queue, 0.0, cost_ms, ALONE).places == (0, 1)
+
+
+def test_a_minimum_accuracy_is_not_broken_for_company() -> None:
+    queue = [waiting(3.0, largest=0), waiting(3.5, smallest=2)]
+    assert next_batch(queue, 0.0, cost_ms, ALONE).places == (0,)
+
+
+def test_the_first_steps_down_for_those_behind_it() -> None:
+    queue = [waiting(20.0), *[waiting(14.0 + i, largest=0) for i in range(6)]]
+    queue.sort(key=lambda w: w.until_ms)
+    assert next_batch(queue, 0.0, cost_ms, ALONE).subnet == "s0"
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> list[Request]:
+    """Some requests, by deadline."""
+    made = []
+    for _ in range(draw(st.integers(1, 12))):
+        smallest = draw(st.integers(0, 2))
+        largest = draw(st.integers(smallest, 2))
+        made.append(waiting(draw(st.floats(0, 60)), smallest, largest, draw(st.integers(1, 4))))
+    return sorted(made, key=lambda w: w.until_ms)
+
+
+@given(queues(), st.integers(1, 3), st.floats(1, 2), st.floats(0, 5))
+def test_whoever_is_in_a_batch_is_satisfied_by_it(
+    queue: list[Request], workers: int, margin: float, reserve_ms: float
+) -> None:
+    batch = next_batch(queue, 0.0, cost_ms, Load(workers, 8, margin, reserve_ms))
+    assert batch.places[0] == 0
+    assert list(batch.places) == sorted(set(batch.places))
+    assert all(batch.subnet in queue[place].ladder.subnets for place in batch.places)
+    rows = sum(queue[place].rows for place in batch.places)
+    assert rows <= 8 or len(batch.places) == 1
+
+
+@given(queues())
+def test_nobody_makes_the_first_miss_its_deadline(queue: list[Request]) -> None:
+    batch = next_batch(queue, 0.0, cost_ms, ALONE)
+    rows = sum(queue[place].rows for place in batch.places)
+    alone = cost_ms(batch.subnet, queue[0].rows) <= queue[0].until_ms
+    assert not alone or cost_ms(batch.subnet, rows) <= queue[0].until_ms

@@ -1,0 +1,1 @@
+"""Text as data: words in, tokens out."""
