@@ -44,8 +44,8 @@ from training.start import Start, from_artifact
 from training.trainer import Trainer
 
 RESULT = Path("benchmarks/results/fold.json")
-SETTINGS = ((0.25, 0.01), (1.0, 0.03), (0.5, 0.01), (1.0, 0.003), (2.0, 0.01))
 ONE = (1.0, 0.01)
+SETTINGS = ((4.0, 0.01), (2.0, 0.01), ONE, (0.25, 0.01), (1.0, 0.03))
 NOT_TRAINED = (1e-9, 1e-9)  # one step at a rate of nothing
 
 
@@ -110,10 +110,11 @@ def _study(path: Path, rows: list[Row], threads: int) -> Iterator[Row]:
     known = {row.way for row in rows if row.net == net}
     if (way := "(a) statistics per subnet") not in known:
         yield _row(net, way, _as_it_is(artifact.load(path), threads), 0)
-    ways = {"(c) averaged affines": (NOT_TRAINED, False), _fold_of(*ONE): (ONE, False)}
-    if manifest.design_space.can_be_listed:
+    ways = {"(c) averaged affines": (NOT_TRAINED, False)}
+    coupled = manifest.design_space.can_be_listed
+    ways |= {_fold_of(*each): (each, False) for each in (SETTINGS if coupled else (ONE,))}
+    if coupled:
         ways["(d) heads by last unit, " + _told(*ONE)] = (ONE, True)
-        ways |= {_fold_of(*setting): (setting, False) for setting in SETTINGS}
     for way, (setting, heads) in ways.items():
         if way not in known:
             entries, macs = _folded(artifact.load(path), *setting, heads, threads)
