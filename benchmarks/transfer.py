@@ -71,7 +71,7 @@ CURVES = {
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--measure", action="store_true", help="time all classes again (40 minutes)")
+    parser.add_argument("--measure", action="store_true", help="time all classes again, 40 min")
     parser.add_argument("--tables", type=Path, default=NOTE10, help="block latencies")
     parser.add_argument("--measured", type=Path, default=MEASURED)
     parser.add_argument("--result", type=Path, default=RESULT, help=f"{RESULT} by default")
