@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
 from gateway.security.config import SecurityConfig
+from gateway.tracing.config import TracingConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
@@ -163,10 +164,15 @@ class ServerConfig(BaseModel):
         default="info",
         description="from which level on lines are written; SIGUSR1 and SIGUSR2 change it",
     )
+    debug: bool = Field(
+        default=False, description="answer /debug on the HTTP port, to this machine alone"
+    )
+    tracing: TracingConfig | None = Field(
+        default=None, description="send traces by OpenTelemetry; off if absent"
+    )
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
     )
-
     exports: ExportConfig | None = Field(
         default=ExportConfig(), description="hand out subnets as files; off if none"
     )

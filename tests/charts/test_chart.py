@@ -126,6 +126,10 @@ def _leaves_of_values(values: object, schema: Object, path: str = "") -> list[st
         ({"valkey": {"password": "a b'c:d@e/f"}}, "at '/valkey/password'"),
         ({"training": {"kind": "MPIJob"}}, "at '/training/kind'"),
         ({"probes": {"liveness": {"httpGet": {}}}}, "at '/probes/liveness'"),
+        ({"gateway": {"logLevel": "loud"}}, "at '/gateway/logLevel'"),
+        ({"tracing": {"endpoint": "collector:4317"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"endpoint": "http://u:p@collector:4317"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"sample": 2}}, "at '/tracing/sample'"),
         ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval'"),
     ],
 )
@@ -160,6 +164,7 @@ def test_the_schema_refuses(values: Object, message: str) -> None:
         ),
         ({"tls": {"clientCaKey": "ca.crt"}}, 'tls.clientCaKey "ca.crt": expected a Secret'),
         ({"auth": {"existingSecret": "tokens"}}, 'auth.existingSecret "tokens": expected tls.exi'),
+        ({"tracing": {"sample": 0}}, "tracing.endpoint: expected a receiver of traces"),
         (
             {"gateway": {"maxConnectionAgeGraceS": 5}},
             "gateway.maxConnectionAgeGraceS 5: expected maxConnectionAgeS too",
