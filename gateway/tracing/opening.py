@@ -14,7 +14,7 @@ from supernet.manifest import Manifest
 if TYPE_CHECKING:
     from gateway.tracing.sending import Tracing
 
-EXTRA_MISSING = "OpenTelemetry is not installed; pip install 'compofa[tracing]'"
+EXTRA_MISSING = "tracing needs opentelemetry: pip install 'compofa[tracing]'"
 
 
 def open_tracing(
@@ -29,11 +29,11 @@ def open_tracing(
         return nullcontext()
     try:
         if config.trace_endpoint is None and (problem := unsupported(os.environ)):
-            raise UsageError(f"tracing: {problem}")
+            raise UsageError(problem)
         try:
             from gateway.tracing.sending import tracing
         except ImportError:
-            raise UsageError(f"tracing: {EXTRA_MISSING}") from None
+            raise UsageError(EXTRA_MISSING) from None
     except UsageError as error:
         if config.trace_endpoint is not None:
             raise
