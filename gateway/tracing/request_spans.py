@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # generic in the stubs only
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 _W3C = TraceContextTextMapPropagator()
+_FIELDS = frozenset(_W3C.fields)
 
 
 class RequestSpans(grpc.aio.ServerInterceptor):
@@ -83,5 +84,5 @@ class RequestSpans(grpc.aio.ServerInterceptor):
 def _parent(metadata: Iterable[tuple[str, str | bytes]] | None) -> Context:
     """What the caller's `traceparent` and `tracestate` say; an empty one where they say nothing.
     Of several the last holds: the proxy's or library's that is nearest."""
-    carrier = {name: value for name, value in metadata or () if name in _W3C.fields}
+    carrier = {n: v for n, v in metadata or () if n in _FIELDS and isinstance(v, str)}
     return _W3C.extract(carrier, Context())
