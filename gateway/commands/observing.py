@@ -25,9 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def tracing_of(
-    arguments: argparse.Namespace, environ: Mapping[str, str]
-) -> TracingConfig | None:
+def tracing_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> TracingConfig | None:
     """What the options give, or the variables; None where neither asks for traces. Raises
     `UsageError`."""
     from pydantic import ValidationError
@@ -36,7 +34,7 @@ def tracing_of(
 
     options = {name: getattr(arguments, name) for name in TracingConfig.model_fields}
     given = {name: value for name, value in options.items() if value is not None}
-    if not (arguments.trace_endpoint or is_asked_for(environ)):
+    if arguments.trace_endpoint is None and not is_asked_for(environ):
         if given:
             raise UsageError(
                 f"--{next(iter(given)).replace('_', '-')}: expected --trace-endpoint with it, or "

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PREFIX = "/debug"
-_OWN = ("127.0.0.1", "::1", "::ffff:127.0.0.1")  # others of 127.0.0.0/8 are what meshes forward from
+_OWN = (
+    "127.0.0.1",
+    "::1",
+    "::ffff:127.0.0.1",
+)  # others of 127.0.0.0/8 are what meshes forward from
 _FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_VIA")
 _MOST_SENT = 64  # bytes that a page is given
 _HEADERS = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
@@ -51,9 +55,10 @@ class DebugPages:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         status, shown = self._answer(environ)
-        is_text = isinstance(shown, str)
-        text = shown if is_text else json.dumps(shown, indent=1, default=str)
-        kind = "text/plain; charset=utf-8" if is_text else "application/json"
+        if isinstance(shown, str):
+            kind, text = "text/plain; charset=utf-8", shown
+        else:
+            kind, text = "application/json", json.dumps(shown, indent=1)
         start_response(status, [("Content-Type", kind), *_HEADERS])
         return [f"{masked(text)}\n".encode()]
 
@@ -81,8 +86,11 @@ def is_from_here(environ: WSGIEnvironment) -> bool:
     if environ.get("REMOTE_ADDR") not in _OWN or any(name in environ for name in _FORWARDED):
         return False
     # A page in a browser may have any name resolve to this machine, and would be of its origin.
-    host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
-    return bool(host) and is_own(str(host))
+    try:
+        host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+    except ValueError:
+        return False
+    return host is not None and is_own(host)
 
 
 def _asked(environ: WSGIEnvironment, method: str) -> Asked:

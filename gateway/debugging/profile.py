@@ -69,5 +69,7 @@ def _seconds(given: str | None) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= LONGEST_S:
-        raise ValueError(f"seconds: expected a number above 0, at most {LONGEST_S:g}, got {given!r:.40}")
+        raise ValueError(
+            f"seconds: expected a number above 0, at most {LONGEST_S:g}, got {given!r:.40}"
+        )
     return seconds

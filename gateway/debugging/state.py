@@ -1,4 +1,4 @@
-"""What the gateway itself holds this moment: who waits, tables and store, the engine, the log level.
+"""What the gateway itself holds this moment: who waits, tables, store, engine, log level.
 
 Names and numbers, and nothing that callers sent for an answer.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
 from gateway import logs
 from gateway.debugging.pages import Asked, Page
@@ -122,5 +122,5 @@ def log_level(asked: Asked) -> object:
     if asked.sent is not None:
         if asked.sent not in logs.LEVELS:
             raise ValueError(f"level: expected {', '.join(logs.LEVELS)}, got {asked.sent!r:.40}")
-        logs.change_level(cast("logs.Level", asked.sent))
+        logs.change_level(asked.sent)
     return logs.current_level()

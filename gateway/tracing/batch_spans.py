@@ -19,6 +19,7 @@ from gateway.scheduling.batch_runner import Lane, Ran
 from gateway.scheduling.job import Job
 from gateway.scheduling.scheduler import RunBatch
 from gateway.tracing import attributes
+from gateway.tracing.attributes import Attributes
 from supernet.architecture import Architecture
 
 QUEUE, BATCH, ENGINE = "queue", "batch", "engine"
@@ -62,9 +63,9 @@ class BatchSpans:
         waited_ms = max(0.0, self._clock() * 1000 - job.arrived_ms)
         links = [Link(batch.get_span_context())]
         began_ns = now_ns - round(waited_ms * 1e6)
-        self._tracer.start_span(
-            QUEUE, _within(request), links=links, start_time=began_ns
-        ).end(now_ns)
+        self._tracer.start_span(QUEUE, _within(request), links=links, start_time=began_ns).end(
+            now_ns
+        )
 
 
 class _TracedLane:
@@ -74,7 +75,7 @@ class _TracedLane:
     def run(self, arch: Architecture, x: Values) -> Ran:
         if not get_current_span().is_recording():
             return self._lane.run(arch, x)
-        told = {attributes.SUBNET: arch.id, attributes.BATCH_SIZE: len(x)}
+        told: Attributes = {attributes.SUBNET: arch.id, attributes.BATCH_SIZE: len(x)}
         with self._tracer.start_as_current_span(ENGINE, attributes=told) as span:
             ran = self._lane.run(arch, x)
             span.set_attribute(attributes.COMPUTE_MS, ran.compute_ms)

@@ -68,6 +68,8 @@ def _is_receiver(url: str) -> bool:
         return False
     nothing_more = not (parts.query or parts.fragment or "@" in parts.netloc)
     is_root = parts.path in ("", "/")
-    return parts.scheme in ("http", "https") and bool(port and parts.hostname) and (
-        nothing_more and is_root
+    return (
+        parts.scheme in ("http", "https")
+        and bool(port and parts.hostname)
+        and (nothing_more and is_root)
     )

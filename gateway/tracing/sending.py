@@ -103,6 +103,8 @@ class _Sender(SpanExporter, Collector):
         self._sent = self._failed = self._lost = 0
         self._failing = False
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        # And the SDK of each span that has no place, where requests would wait for the line.
+        logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.ERROR)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)

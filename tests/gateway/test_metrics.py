@@ -144,7 +144,7 @@ def test_latencies_name_a_trace_where_its_span_is_sent(
         call = answered()
         call.trace = trace
         metrics.observe(call)
-    lines = openmetrics.generate_latest(registry).decode().splitlines()
+    lines = openmetrics.generate_latest(registry).decode().splitlines()  # type: ignore[no-untyped-call]
     named = [line for line in lines if " # " in line]
     assert sorted(line.partition("_bucket")[0] for line in named) == [
         "compofa_compute_seconds", "compofa_queue_seconds", "compofa_request_seconds"

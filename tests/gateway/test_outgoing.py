@@ -28,7 +28,9 @@ def test_a_span_that_is_current_goes_along() -> None:
     with use_span(span), outgoing("here:1", "Infer", OURS) as call:
         pass
     context = span.get_span_context()
-    sent = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    flags = context.trace_flags
+    assert flags.sampled
+    sent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
     assert call.metadata == (*OURS, ("traceparent", sent))
 
 

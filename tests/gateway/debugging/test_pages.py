@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.debugging.pages import Asked, BusyError, DebugPages, is_from_here
+from gateway.debugging.pages import Asked, BusyError, DebugPages, Page, is_from_here
 from gateway.http import HttpServer, application
 
 Answer = tuple[int, str]
@@ -34,7 +34,7 @@ def busy(_: Asked) -> object:
 
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
-    pages = {
+    pages: dict[str, Page] = {
         "busy": busy,
         "level": Level(),
         "number": lambda asked: {"is": float(asked.query["is"])},
@@ -87,7 +87,7 @@ def test_only_what_can_be_set_is_set(server: HttpServer) -> None:
 
 
 def test_no_page_shows_a_password(server: HttpServer) -> None:
-    assert ask(server, "/debug/secret") == (200, "redis://:***@host")
+    assert ask(server, "/debug/secret") == (200, "redis://***@host")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9090", "10.0.0.1", ""])

@@ -29,9 +29,7 @@ NOW_S = 100.0
 
 def job(number: int, call: Call | None, waited_ms: float = 0.0, rows: int = 1) -> Job:
     arrived_ms = NOW_S * 1000 - waited_ms
-    return Job(
-        ImageInput(b""), rows, "alpha", LADDER, arrived_ms, None, number, 1.0, call=call
-    )
+    return Job(ImageInput(b""), rows, "alpha", LADDER, arrived_ms, None, number, 1.0, call=call)
 
 
 def sampled(tracer: Tracer) -> Call:

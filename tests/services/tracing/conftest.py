@@ -57,8 +57,8 @@ class Caller:
         return (("traceparent", f"00-{self.trace_id}-{self.span_id}-{flags}"),)
 
 
-def infer_request(tensor: MakeTensor, **fields: Any) -> gateway_pb2.InferRequest:
-    return gateway_pb2.InferRequest(**{"device_class": "alpha", "tensor": tensor(), **fields})
+def infer_request(make: MakeTensor, /, **fields: Any) -> gateway_pb2.InferRequest:
+    return gateway_pb2.InferRequest(**{"device_class": "alpha", "tensor": make(), **fields})
 
 
 def lines(gateway: GatewayProcess, request_id: str) -> list[dict[str, object]]:

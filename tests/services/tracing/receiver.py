@@ -101,7 +101,7 @@ def receiving() -> Iterator[Receiver]:
 
     async def serve() -> None:
         server = grpc.aio.server()
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
         receiver.port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         ending.append((asyncio.get_running_loop(), asyncio.Event()))
@@ -124,5 +124,6 @@ def _values(attributes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in attributes:
         assert isinstance(pair, KeyValue)
-        found[pair.key] = getattr(pair.value, pair.value.WhichOneof("value"))
+        kind = pair.value.WhichOneof("value")
+        found[pair.key] = None if kind is None else getattr(pair.value, kind)
     return found
