@@ -27,7 +27,7 @@ def open_gateway(
     artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("debugged")
-    with running(artifact_folder, folder, "--debug", "--workers", "1") as gateway:
+    with running(artifact_folder, folder, "--debug", "--workers=1", "--max-batch=256") as gateway:
         yield gateway
 
 

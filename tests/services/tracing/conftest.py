@@ -32,7 +32,7 @@ def traced(
 ) -> Iterator[GatewayProcess]:
     """One gateway for all tests that leave it running; it sends spans at once."""
     folder = tmp_path_factory.mktemp("traced")
-    options = ("--trace-endpoint", receiver.endpoint, "--workers", "1")
+    options = ("--trace-endpoint", receiver.endpoint, "--workers=1", "--max-batch=256")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         with running(artifact_folder, folder, *options) as gateway:

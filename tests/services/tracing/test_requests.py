@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.services.conftest import Connect, GatewayProcess, MakeTensor
 
 SERVICE = "compofa.v1.SubnetGateway"
+ROWS = 256  # of one request; the forward takes some milliseconds
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -114,10 +115,12 @@ def test_requests_of_a_batch_share_a_span_that_links_to_each(
     def infer(caller: Caller) -> None:
         stub.Infer(infer_request(tensor), timeout=30, metadata=caller.metadata)
 
-    large = stub.Infer.future(infer_request(tensor, tensor=tensor(256)))  # they queue behind it
+    request = infer_request(tensor, tensor=tensor(ROWS))
+    large: list[Any] = [stub.Infer.future(request) for _ in range(8)]  # what others wait behind
     with ThreadPoolExecutor(len(callers)) as threads:
         list(threads.map(infer, callers))
-    large.result(timeout=30)
+    for each in large:
+        each.result(timeout=30)
     ids = {caller.trace_id for caller in callers}
 
     def found(name: str) -> list[Received]:
