@@ -42,31 +42,40 @@ class Tasks:
         found: Future[str] = Future()
 
         def look() -> None:
-            if found.set_running_or_notify_cancel():
+            if not found.set_running_or_notify_cancel():
+                return
+            try:
                 found.set_result(_of_loop(self._loop))
+            except Exception as error:  # whoever asks is told, and not the loop
+                found.set_exception(error)
 
         try:
             self._loop.call_soon_threadsafe(look)
+        except RuntimeError:
+            raise BusyError("the event loop has ended") from None
+        try:
             return found.result(self._within_s)
         except TimeoutError:
             found.cancel()
             raise BusyError("the event loop does not answer; /debug/stacks says why") from None
-        except RuntimeError:
-            raise BusyError("the event loop has ended") from None
 
 
 def _of_loop(loop: asyncio.AbstractEventLoop) -> str:
+    """Those that stand at the same places together, for there are many of a kind."""
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    shown = [f"{len(tasks)} tasks"]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for task in tasks[:MOST_TASKS]:
-        places = "".join(f"\n  {place}" for place in _places(task.get_coro()))
-        shown.append(f"{task.get_name()}{places}")
+        alike.setdefault(_places(task.get_coro()), []).append(task.get_name())
+    shown = [f"{len(tasks)} tasks"]
+    for places, names in alike.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        shown.append("\n  ".join([f"{names[0]}{more}", *places]))
     if len(tasks) > MOST_TASKS:
-        shown.append(f"and {len(tasks) - MOST_TASKS} more")
+        shown.append(f"and {len(tasks) - MOST_TASKS} that were not looked at")
     return "\n".join(shown)
 
 
-def _places(awaited: Any) -> list[str]:
+def _places(awaited: Any) -> tuple[str, ...]:
     """Where a coroutine stands, and what it waits for, down to what is no coroutine."""
     places: list[str] = []
     while awaited is not None and len(places) < _MOST_FRAMES:
@@ -75,7 +84,7 @@ def _places(awaited: Any) -> list[str]:
             break
         places.append(place_of(frame))
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
-    return places
+    return tuple(places)
 
 
 def place_of(frame: FrameType) -> str:

@@ -30,6 +30,12 @@ from supernet.version import version
 
 FLUSH_S = 2.0
 SERVICE_NAME = "compofa-gateway"
+_QUIET = {
+    "opentelemetry.exporter": logging.CRITICAL,  # at every attempt; `_Sender` says it once
+    "opentelemetry.sdk._shared_internal": logging.ERROR,  # for each span that has no place
+    "opentelemetry.trace": logging.ERROR,  # for each caller whose context is none
+}
+"""Loggers of the SDK that would write, where requests wait for it, what others bring about."""
 
 
 class Tracing:
@@ -37,6 +43,8 @@ class Tracing:
 
     def __init__(self, exporter: SpanExporter, resource: Resource, sampler: Sampler | None) -> None:
         """By `sampler`, or as the variables say."""
+        for name, level in _QUIET.items():
+            logging.getLogger(name).setLevel(level)
         self._sender = _Sender(exporter)
         self._processor = BatchSpanProcessor(self._sender)
         # Of its own, not the process's: whoever runs a gateway within theirs keeps their own.
@@ -96,15 +104,12 @@ def _endpoint(config: TracingConfig) -> str:
 
 class _Sender(SpanExporter, Collector):
     """Passes spans on and counts them. The log says once that they do not get through, and once
-    that they do again: the exporter itself would at every attempt."""
+    that they do again."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._sent = self._failed = self._lost = 0
         self._failing = False
-        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-        # And the SDK of each span that has no place, where requests would wait for the line.
-        logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.ERROR)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)

@@ -38,10 +38,11 @@ async def test_every_task_says_what_it_waits_for() -> None:
     async def outer() -> None:
         await inner()
 
-    task = asyncio.create_task(outer(), name="mine")
+    tasks = [asyncio.create_task(outer(), name=name) for name in ("mine", "yours")]
     shown = await asyncio.to_thread(Tasks(asyncio.get_running_loop()), NOTHING)
-    task.cancel()
-    _, _, mine = shown.partition("mine\n")
+    for task in tasks:
+        task.cancel()
+    _, _, mine = shown.partition("mine and 1 more\n")
     places = mine.splitlines()
     assert places[0].endswith("outer")
     assert places[1].endswith("inner")

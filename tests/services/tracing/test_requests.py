@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,6 +18,7 @@ from protos.inference import service_pb2
 from protos.inference.service_pb2_grpc import GRPCInferenceServiceStub
 from protos.torchserve import inference_pb2
 from protos.torchserve.inference_pb2_grpc import InferenceAPIsServiceStub
+from tests.charts.monitoring.prometheus_server import MISSING, running_prometheus
 from tests.redis_server import wait_until
 from tests.services.test_client import png
 from tests.services.tracing.conftest import WITHIN_S, Caller, infer_request, lines
@@ -61,6 +64,31 @@ def openmetrics(gateway: GatewayProcess) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+def test_prometheus_keeps_what_latencies_name(
+    traced: GatewayProcess, connect: Connect, tensor: MakeTensor, tmp_path: Path
+) -> None:
+    caller, began = Caller.new(), time.time()
+    targets, feature = [f"127.0.0.1:{traced.metrics_port}"], "--enable-feature=exemplar-storage"
+    with running_prometheus(tmp_path, targets, [], feature) as prometheus:
+        stub = connect(traced.target).stub
+        stub.Infer(infer_request(tensor), timeout=30, metadata=caller.metadata)
+
+        def names() -> set[str]:
+            """The metrics whose exemplars are of the caller's trace."""
+            query = '{__name__=~"compofa_.*_seconds_bucket"}'
+            found = prometheus.ask("query_exemplars", query=query, start=began, end=time.time())
+            return {
+                series["seriesLabels"]["__name__"]
+                for series in found
+                for exemplar in series["exemplars"]
+                if exemplar["labels"]["trace_id"] == caller.trace_id
+            }
+
+        named = {f"compofa_{what}_seconds_bucket" for what in ("request", "queue", "compute")}
+        wait_until(lambda: names() == named, WITHIN_S)
+
+
 def test_what_a_caller_does_not_trace_is_not_sent(
     traced: GatewayProcess, receiver: Receiver, connect: Connect, tensor: MakeTensor
 ) -> None:
@@ -78,17 +106,29 @@ def test_what_a_caller_does_not_trace_is_not_sent(
 
 
 @pytest.mark.parametrize("parent", ["", "00-0-0-01", f"00-{'0' * 32}-{'0' * 16}-01", "x" * 500])
-def test_a_context_that_is_none_begins_a_trace(
+def test_a_context_that_is_none_begins_a_trace_and_is_not_worth_a_line(
     traced: GatewayProcess, connect: Connect, tensor: MakeTensor, parent: str
 ) -> None:
-    request_id = secrets.token_hex(8)
+    request_id, before = secrets.token_hex(8), len(traced.log())
     metadata = (("traceparent", parent), ("x-request-id", request_id))
     connect(traced.target).stub.Infer(infer_request(tensor), timeout=30, metadata=metadata)
     wait_until(lambda: len(lines(traced, request_id)) == 1, WITHIN_S)
-    (line,) = lines(traced, request_id)
+    (line,) = traced.log()[before:]
     assert len(str(line["trace_id"])) == 32
     assert len(str(line["span_id"])) == 16
     assert str(line["trace_id"]) not in parent
+
+
+@pytest.mark.parametrize("state", ["no state", ",".join(["a=b"] * 40), "x" * 5000])
+def test_a_state_that_is_none_is_left_out(
+    traced: GatewayProcess, connect: Connect, receiver: Receiver, tensor: MakeTensor, state: str
+) -> None:
+    caller, before = Caller.new(), len(traced.log())
+    metadata = (*caller.metadata, ("tracestate", state))
+    connect(traced.target).stub.Infer(infer_request(tensor), timeout=30, metadata=metadata)
+    spans = receiver.trace(caller.trace_id, 4)
+    assert {span.span.trace_state for span in spans} == {""}
+    assert [line["event"] for line in traced.log()[before:]] == ["request"]
 
 
 def test_an_error_is_the_span_s_status(
