@@ -228,6 +228,12 @@ def test_the_notes_warn_of_pods_that_clients_will_not_find() -> None:
     assert "gateway.maxConnectionAgeS is not set" in notes(scaled)
 
 
+def test_the_notes_say_how_debug_pages_are_reached() -> None:
+    said = notes(rendering.scenario("tracing"))
+    assert "port-forward deployment/demo-compofa-gateway 9090 &" in said
+    assert "/debug" not in notes(CLAIM)
+
+
 def test_the_notes_of_a_training_say_how_to_follow_it() -> None:
     said = notes(rendering.scenario("training"))
     assert "logs --follow --selector" in said
