@@ -82,12 +82,12 @@ def _places(awaited: Any) -> tuple[str, ...]:
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
         if frame is None:
             break
-        places.append(place_of(frame))
+        places.append(_place(frame))
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
     return tuple(places)
 
 
-def place_of(frame: FrameType) -> str:
+def _place(frame: FrameType) -> str:
     """The line that a frame is at."""
     code = frame.f_code
     return f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}"
