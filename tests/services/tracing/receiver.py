@@ -94,15 +94,19 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver on a free port, until the end of the body."""
+def receiving(credentials: grpc.ServerCredentials | None = None) -> Iterator[Receiver]:
+    """A receiver on a free port until the end of the body, by TLS where there are credentials."""
     receiver, ready = Receiver(), threading.Event()
     ending: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
         server = grpc.aio.server()
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
-        receiver.port = server.add_insecure_port("127.0.0.1:0")
+        receiver.port = (
+            server.add_insecure_port("127.0.0.1:0")
+            if credentials is None
+            else server.add_secure_port("127.0.0.1:0", credentials)
+        )
         await server.start()
         ending.append((asyncio.get_running_loop(), asyncio.Event()))
         ready.set()

@@ -9,13 +9,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from gateway.client import Client, Constraints
+from gateway.security.identities import line_of
+from gateway.security.tokens import new_token
+from tests.certificates import Authority
 from tests.redis_server import free_port, wait_until
 from tests.services.test_client import png
 from tests.services.tracing.conftest import WITHIN_S, Caller, infer_request, lines
-from tests.services.tracing.receiver import Receiver
+from tests.services.tracing.receiver import Receiver, receiving
 
 if TYPE_CHECKING:
     from tests.services.conftest import Connect, GatewayProcess, MakeTensor, Start
@@ -47,6 +51,32 @@ def test_variables_turn_it_on_and_say_who_and_how_much(
     assert "s3cret" not in gateway.stderr.read_text()
     requests = [line for line in gateway.log() if line["event"] == "request"]
     assert [("trace_id" in line) for line in requests] == [False] * 5 + [True]
+
+
+def test_by_tls_and_without_what_is_secret(
+    start: Start,
+    connect: Connect,
+    tensor: MakeTensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority, token = Authority(tmp_path / "authority"), new_token("edge-7")
+    own = authority.issue("localhost")
+    credentials = grpc.ssl_server_credentials([(own.key.read_bytes(), own.cert.read_bytes())])
+    (tmp_path / "tokens").write_text(line_of("edge-7", token, ["infer"]))
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(authority.ca))
+    with receiving(credentials) as receiver:
+        endpoint = f"https://localhost:{receiver.port}"
+        gateway = start("--trace-endpoint", endpoint, "--tokens", str(tmp_path / "tokens"))
+        stub, known, stranger = connect(gateway.target).stub, Caller.new(), Caller.new()
+        shown = ("authorization", f"Bearer {token}")
+        stub.Infer(infer_request(tensor), timeout=30, metadata=(*known.metadata, shown))
+        with pytest.raises(grpc.RpcError):
+            stub.Infer(infer_request(tensor), timeout=30, metadata=stranger.metadata)
+        assert token not in str([span.span for span in receiver.trace(known.trace_id, 4)])
+        (refused,) = receiver.trace(stranger.trace_id, 1)
+        assert refused["error.type"] == "UNAUTHENTICATED"
 
 
 @pytest.fixture
