@@ -10,11 +10,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError, QueueFull, TooFast
-from gateway.request import Answer, Selection
+from gateway.request import Answer, Constraints, Selection
+
+if TYPE_CHECKING:  # what traces brings it along; what does not is served without
+    from opentelemetry.trace import Span
 
 _LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers are bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace that a call belongs to, in hexadecimal as W3C writes it. `trace_id` is empty where
+    nobody follows it, `span_id` where no span of the call is sent."""
+
+    span: Span
+    trace_id: str = ""
+    span_id: str = ""
 
 
 @dataclass(slots=True)
@@ -23,7 +37,9 @@ class Call:
     caller does. `code` is a gRPC status name; `error` what the client was told, and
     `retry_after_s` when to come back, where that may help. Where an export is fetched,
     `export_format` is its format and `sent_bytes` how much of it went out. `identity` is who
-    calls, where that has to be known, and `too_fast` whether it was turned away for its rate."""
+    calls, where that has to be known, and `too_fast` whether it was turned away for its rate.
+    `constraints` are what was asked for, once that is known. `trace` is None where nothing
+    traces."""
 
     method: str
     peer: str
@@ -40,6 +56,8 @@ class Call:
     message_id: str = ""
     identity: str = ""
     too_fast: bool = False
+    constraints: Constraints | None = None
+    trace: Trace | None = None
 
     def answered(self, answer: Answer) -> None:
         self.answer, self.selection = answer, answer.selection
@@ -53,24 +71,40 @@ class Call:
 
 
 CallObserver = Callable[[Call], None]
+BeginTrace = Callable[[Call], None]
 NewCall = Callable[[], AbstractContextManager[Call, bool]]
 
 _current: ContextVar[Call] = ContextVar("call")
 _caller: ContextVar[str] = ContextVar("caller", default="")
 _of_stream: ContextVar[NewCall] = ContextVar("call of a stream")
+_begin_trace: ContextVar[BeginTrace | None] = ContextVar("what traces", default=None)
 
 
 def open_call(method: str, peer: str, request_id: str = "") -> Call:
     """A new call, which `current_call` gives from here on in this task."""
     call = Call(method, peer, request_id=request_id, identity=_caller.get())
+    begin_trace(call)
     _current.set(call)
     return call
+
+
+def traced_by(begin: BeginTrace) -> None:
+    """Say what begins the traces of this task's calls."""
+    _begin_trace.set(begin)
+
+
+def begin_trace(call: Call) -> None:
+    """Give a call its trace, where something traces. One that has ended already began so many
+    seconds ago."""
+    begin = _begin_trace.get()
+    if begin is not None:
+        begin(call)
 
 
 def identified(name: str) -> None:
     """Say who makes the calls of this task, the one that it serves already among them."""
     _caller.set(name)
-    call = _current.get(None)
+    call = ongoing_call()
     if call is not None:
         call.identity = name
 
@@ -78,6 +112,11 @@ def identified(name: str) -> None:
 def current_call() -> Call:
     """The call this task serves. Raises `LookupError` outside of one: a bug of ours."""
     return _current.get()
+
+
+def ongoing_call() -> Call | None:
+    """The call this task serves; None where nothing is served, as on a command line."""
+    return _current.get(None)
 
 
 def open_stream(new_call: NewCall) -> None:

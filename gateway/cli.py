@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,7 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _add_serve(commands: Commands) -> None:
+    from gateway.commands import observing as cli_observing
     from gateway.commands import security as cli_security
 
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
@@ -147,6 +149,7 @@ def _add_serve(commands: Commands) -> None:
     _add_exports(parser)
     _add_learning(parser)
     cli_security.add_options(parser)
+    cli_observing.add_options(parser)
     parser.set_defaults(run=serve)
 
 
@@ -209,6 +212,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
     from pydantic import ValidationError
 
+    from gateway.commands import observing as cli_observing
     from gateway.commands import security as cli_security
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
@@ -222,6 +226,7 @@ def serve(arguments: argparse.Namespace) -> int:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
     given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
     given["security"] = cli_security.security_of(arguments)
+    given["tracing"] = cli_observing.tracing_of(arguments, os.environ)
     cli_security.quieten()
     from gateway import server
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,6 @@ from gateway.client_values import (
     Inferred,
     Input,
     Reported,
-    call_error,
     infer_request,
     inferred,
     needed,
@@ -37,6 +37,7 @@ from gateway.credentials import Credentials
 from gateway.exports.key import DEFAULT_FORMAT
 from gateway.fetching.download import DEFAULT_FETCH_DEADLINE_S, Download
 from gateway.fetching.fetched import Fetched
+from gateway.outgoing import OutgoingCall, outgoing
 from gateway.request import Constraints
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -74,13 +75,11 @@ class Client:
         """The answer for one encoded image, or for the rows of an array. Raises `CallError`, and
         `InvalidRequest` for what cannot be asked."""
         request = infer_request(given, constraints or self._constraints)
-        try:
+        with self._calling("Infer", constraints or self._constraints) as call:
             response = self._stub.Infer(
-                request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+                request, timeout=deadline_s or self._deadline_s, metadata=call.metadata
             )
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
-        return inferred(self.target, response)
+            return call.answered(inferred(self.target, response))
 
     def infer_stream(
         self, given: Iterable[Input], constraints: Constraints | None = None
@@ -90,40 +89,35 @@ class Client:
         `CallError` where the stream itself ends early, as it does where a gateway drains."""
         asked = constraints or self._constraints
         requests = (infer_request(each, asked, self._deadline_s) for each in given)
-        stream = self._stub.InferStream(requests, metadata=self._metadata)
-        try:
-            for response in stream:
-                try:
-                    yield inferred(self.target, response)
-                except CallError as error:
-                    yield error
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
-        finally:
-            stream.cancel()
+        with self._calling("InferStream", asked) as call:
+            stream = self._stub.InferStream(requests, metadata=call.metadata)
+            try:
+                for response in stream:
+                    try:
+                        yield inferred(self.target, response)
+                    except CallError as error:
+                        yield error
+            finally:
+                stream.cancel()
 
     def select(
         self, constraints: Constraints | None = None, max_resolution: int | None = None
     ) -> gateway_pb2.SelectSubnetResponse:
         """What an idle gateway would answer with. Raises `CallError`."""
         request = select_request(constraints or self._constraints, max_resolution)
-        try:
+        with self._calling("SelectSubnet", constraints or self._constraints) as call:
             return self._stub.SelectSubnet(
-                request, timeout=self._deadline_s, metadata=self._metadata
+                request, timeout=self._deadline_s, metadata=call.metadata
             )
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
 
     def device_classes(self) -> list[gateway_pb2.DeviceClass]:
         """The device classes the gateway knows. Raises `CallError`."""
         request = gateway_pb2.ListDeviceClassesRequest()
-        try:
+        with self._calling("ListDeviceClasses") as call:
             response = self._stub.ListDeviceClasses(
-                request, timeout=self._deadline_s, metadata=self._metadata
+                request, timeout=self._deadline_s, metadata=call.metadata
             )
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
-        return list(response.device_classes)
+            return list(response.device_classes)
 
     def report_latency(
         self, device_class: str, measured: Iterable[tuple[str, float]], client: str = ""
@@ -132,13 +126,11 @@ class Client:
         milliseconds. Fewer may be counted than were sent: a gateway bounds a stream's length.
         Raises `CallError`, with UNIMPLEMENTED where the gateway does not learn."""
         requests = report_requests(device_class, measured, client)
-        try:
+        with self._calling("ReportLatency") as call:
             response = self._stub.ReportLatency(
-                requests, timeout=self._deadline_s, metadata=self._metadata
+                requests, timeout=self._deadline_s, metadata=call.metadata
             )
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
-        return reported(response)
+            return reported(response)
 
     def fetch(
         self,
@@ -167,15 +159,20 @@ class Client:
 
     def _receive(self, download: Download, until: float) -> None:
         left_s = max(0.0, until - time.monotonic())
-        stream = self._stub.FetchSubnet(download.request(), timeout=left_s, metadata=self._metadata)
-        try:
-            for response in stream:
-                if not download.take(response):
-                    return
-        except grpc.RpcError as error:
-            raise call_error(self.target, error) from None
-        finally:
-            stream.cancel()
+        request = download.request()
+        with self._calling("FetchSubnet") as call:
+            stream = self._stub.FetchSubnet(request, timeout=left_s, metadata=call.metadata)
+            try:
+                for response in stream:
+                    if not download.take(response):
+                        return
+            finally:
+                stream.cancel()
+
+    def _calling(
+        self, method: str, asked: Constraints | None = None
+    ) -> AbstractContextManager[OutgoingCall]:
+        return outgoing(self.target, method, self._metadata, asked)
 
     def close(self) -> None:
         self._channel.close()

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
+from gateway.security.addresses import listens_on_own
 from gateway.security.config import SecurityConfig
+from gateway.tracing.config import TracingConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
@@ -163,10 +165,15 @@ class ServerConfig(BaseModel):
         default="info",
         description="from which level on lines are written; SIGUSR1 and SIGUSR2 change it",
     )
+    debug: bool = Field(
+        default=False, description="answer /debug on the HTTP port, to this machine alone"
+    )
+    tracing: TracingConfig | None = Field(
+        default=None, description="send traces by OpenTelemetry; off if absent"
+    )
     learning: LearningConfig | None = Field(
         default=None, description="learn latency tables from what clients report; off if absent"
     )
-
     exports: ExportConfig | None = Field(
         default=ExportConfig(), description="hand out subnets as files; off if none"
     )
@@ -185,6 +192,12 @@ class ServerConfig(BaseModel):
             raise ValueError(
                 f"health_port {self.security.health_port}: expected another than port and "
                 "metrics_port"
+            )
+        host = self.metrics_host or self.host
+        if self.debug and not listens_on_own(host):
+            raise ValueError(
+                f"debug: expected metrics_host 127.0.0.1, or 0.0.0.0 for all, not {host}, for only "
+                "this machine is answered"
             )
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.stores.table_check import RefusedTableError
 from gateway.stores.tables import DeviceClassInfo
+from supernet.manifest import Manifest
+from supernet.version import version
 
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _LONGEST_LABEL = 63  # what a damaged store calls a device class may be longer
@@ -74,6 +76,15 @@ def add_build_info(registry: CollectorRegistry, version: str, artifact: str, has
         ["version", "artifact", "artifact_hash"],
         registry=registry,
     ).labels(version, artifact, hash_).set(1)
+
+
+def process_registry(manifest: Manifest, follower: Followed) -> CollectorRegistry:
+    """A registry with what is to be known of this process, its artifact and its store."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    add_build_info(registry, version(), manifest.name, manifest.artifact_hash)
+    add_store_gauges(registry, follower)
+    return registry
 
 
 def loop_lag(registry: CollectorRegistry) -> Histogram:

@@ -1,4 +1,6 @@
-"""Metrics and health over HTTP, in a thread of its own. Knows nothing of requests."""
+"""Metrics, health and what is given to it for debugging, over HTTP in a thread of its own. Knows
+nothing of requests.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,19 @@ if TYPE_CHECKING:
 _PLAIN = ("Content-Type", "text/plain; charset=utf-8")
 
 
-def application(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> WSGIApplication:
-    """`/metrics` in Prometheus's formats; `/healthz` 200 when ready and 503 otherwise."""
+def application(
+    registry: CollectorRegistry, is_ready: Callable[[], bool], debug: WSGIApplication | None = None
+) -> WSGIApplication:
+    """`/metrics` in Prometheus's formats; `/healthz` 200 when ready and 503 otherwise; `/debug`
+    where there is something to answer it."""
     metrics: WSGIApplication = make_wsgi_app(registry)
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             return metrics(environ, start_response)
+        if debug is not None and f"{path}/".startswith("/debug/"):
+            return debug(environ, start_response)
         status, body = "404 Not Found", b"there is /metrics and /healthz\n"
         if path == "/healthz":
             ready = is_ready()

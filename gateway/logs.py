@@ -12,7 +12,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO, get_args
 
-from gateway.calls import Call
+from gateway.calls import Call, Trace
 from gateway.request import Answer
 from supernet.masking import masked
 
@@ -74,12 +74,15 @@ def say_less() -> None:
     _step(+1)
 
 
+def change_level(level: Level) -> None:
+    """`set_level`, and a line that says so: whoever has asked sees that it worked."""
+    set_level(level)
+    _gateway.log(_gateway.level, "log level", extra={"fields": {"now": level}})
+
+
 def _step(places: int) -> None:
     place = LEVELS.index(current_level()) + places
-    level = LEVELS[min(max(place, 0), len(LEVELS) - 1)]
-    set_level(level)
-    # Whoever has asked sees that it worked, whatever the level.
-    _gateway.log(_gateway.level, "log level", extra={"fields": {"now": level}})
+    change_level(LEVELS[min(max(place, 0), len(LEVELS) - 1)])
 
 
 def log_event(event: str, **fields: object) -> None:
@@ -110,6 +113,8 @@ def log_call(call: Call) -> None:
     }
     if call.identity:
         fields["identity"] = call.identity
+    if call.trace is not None:
+        fields |= _of_trace(call.trace)
     if call.answer is not None:
         fields |= _of_answer(call.answer)
     if call.export_format:
@@ -123,6 +128,12 @@ def _level_of(code: str) -> int:
     if code in _OUR_FAULT:
         return logging.ERROR
     return logging.WARNING if code in _BY_LOAD else logging.INFO
+
+
+def _of_trace(trace: Trace) -> dict[str, object]:
+    """What there is of its ids."""
+    ids = {"trace_id": trace.trace_id, "span_id": trace.span_id}
+    return {name: value for name, value in ids.items() if value}
 
 
 def _of_answer(answer: Answer) -> dict[str, object]:

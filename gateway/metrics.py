@@ -21,6 +21,8 @@ _POINTS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # alerts ask 
 _RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 
 Resolve = Callable[[str], str | None]
+Exemplar = dict[str, str] | None
+"""One request behind a histogram: the trace that shows it."""
 
 
 class CallMetrics:
@@ -63,18 +65,27 @@ class CallMetrics:
         self._requests.labels(device_class, call.code, call.method).inc()
         if call.export_format:
             return
-        self._seconds.labels(device_class).observe(call.seconds)
+        exemplar = _exemplar(call)
+        self._seconds.labels(device_class).observe(call.seconds, exemplar)
         if call.code == "DEADLINE_EXCEEDED":
             self._missed.labels(device_class).inc()
         elif call.code == "RESOURCE_EXHAUSTED" and not call.too_fast:
             self._shed.labels(device_class).inc()
         if call.answer is not None:
-            self._answers.observe(device_class, call.answer)
+            self._answers.observe(device_class, call.answer, exemplar)
 
     def _label(self, call: Call) -> str:
         if not call.device_class:
             return ""
         return self._resolve(call.device_class) or _UNKNOWN
+
+
+def _exemplar(call: Call) -> Exemplar:
+    """Where a span of the call is sent: OpenMetrics scrapes then carry its ids."""
+    trace = call.trace
+    if trace is None or not trace.span_id:
+        return None
+    return {"trace_id": trace.trace_id, "span_id": trace.span_id}
 
 
 class _AnswerMetrics:
@@ -131,14 +142,14 @@ class _AnswerMetrics:
             registry=registry,
         )
 
-    def observe(self, device_class: str, answer: Answer) -> None:
+    def observe(self, device_class: str, answer: Answer, exemplar: Exemplar) -> None:
         selection = answer.selection
         self._selected.labels(device_class, selection.subnet).inc()
         self._degraded.labels(device_class).inc(selection.degraded)
         self._accuracy.labels(device_class).observe(selection.accuracy)
         self._given_up.labels(device_class).observe(answer.accuracy_given_up)
-        self._queue.labels(device_class).observe(answer.queue_ms / 1000)
-        self._compute.labels(device_class).observe(answer.compute_ms / 1000)
+        self._queue.labels(device_class).observe(answer.queue_ms / 1000, exemplar)
+        self._compute.labels(device_class).observe(answer.compute_ms / 1000, exemplar)
         self._rows.labels(device_class).observe(answer.batch)
         if answer.batch == 1 and answer.compute_ms > 0:
             self._ratio.labels(device_class).observe(selection.latency_ms / answer.compute_ms)

@@ -13,7 +13,7 @@ from gateway.device_classes import DeviceClasses
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
-from gateway.pipeline import Pipeline
+from gateway.pipeline import Pipeline, Watch
 from gateway.stores.by_url import read_device_classes
 
 _WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
@@ -32,7 +32,9 @@ def open_pipeline(config: ServerConfig) -> Iterator[Pipeline]:
 
 
 @contextmanager
-def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> Iterator[Pipeline]:
+def running_pipeline(
+    config: ServerConfig, net: Net, classes: DeviceClasses, watch: Watch | None = None
+) -> Iterator[Pipeline]:
     """A pipeline as `config` wants it. It can answer at once; what runs most is compiled whole
     beside it. Raises `ValueError` where the engine cannot be had."""
     manifest = net.manifest
@@ -55,6 +57,7 @@ def running_pipeline(config: ServerConfig, net: Net, classes: DeviceClasses) -> 
         max_batch=config.max_batch,
         max_pending=config.max_pending,
         num_workers=config.workers or _workers(config.threads, on_gpu=backend.on_gpu),
+        watch=watch,
     )
     with pipeline:
         if engine.chain is not None:

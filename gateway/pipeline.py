@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gateway import images
+from gateway.calls import ongoing_call
 from gateway.config import DEFAULT_MAX_PENDING
 from gateway.device_classes import DeviceClasses
 from gateway.engine_times import EngineTimes
@@ -24,7 +25,7 @@ from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, 
 from gateway.scheduling.batch_runner import BatchRunner, Lane
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder, ladder
-from gateway.scheduling.scheduler import Limits, Scheduler
+from gateway.scheduling.scheduler import Limits, RunBatch, Scheduler
 from gateway.select import Candidates, Goal, select
 from gateway.stores.tables import DeviceClassInfo
 from supernet.manifest import Manifest
@@ -57,6 +58,14 @@ class Costs(Protocol):
     def of(self, subnet: str, /) -> Line: ...
 
 
+class Watch(Protocol):
+    """Sees every batch, and every run of the engine, as it is made."""
+
+    def worker(self, run: RunBatch, /) -> RunBatch: ...
+
+    def lane(self, lane: Lane, /) -> Lane: ...
+
+
 class Pipeline:
     """Answers requests for one artifact. Safe to use from any thread."""
 
@@ -71,6 +80,7 @@ class Pipeline:
         max_pending: int = DEFAULT_MAX_PENDING,
         num_workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        watch: Watch | None = None,
     ) -> None:
         self.manifest, self.engine = manifest, engine
         self._device_classes, self.max_batch, self._clock = device_classes, max_batch, clock
@@ -80,7 +90,7 @@ class Pipeline:
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
         self._times = EngineTimes(costs.of, clock)
         self._scheduler = Scheduler(
-            lambda: BatchRunner(engine.lane(), manifest, self._times, clock),
+            lambda: self._worker(watch),
             self._times,
             Limits(max_pending, max_batch, num_workers),
             clock,
@@ -90,6 +100,10 @@ class Pipeline:
     def pending(self) -> int:
         """How many requests wait or run."""
         return self._scheduler.pending
+
+    def waiting(self) -> list[Job]:
+        """Those that wait now, whose turn is next first."""
+        return self._scheduler.waiting()
 
     @property
     def worker_failures(self) -> int:
@@ -115,6 +129,8 @@ class Pipeline:
 
     def select(self, constraints: Constraints, max_resolution: int | None = None) -> Selection:
         """What an idle gateway would choose. Raises `UnknownDeviceClass` or `NoSubnet`."""
+        if (call := ongoing_call()) is not None:
+            call.constraints = constraints
         candidates = self._device_classes.candidates(constraints.device_class)
         return select(candidates, constraints, max_resolution=max_resolution)
 
@@ -156,9 +172,18 @@ class Pipeline:
     ) -> None:
         self.close()
 
+    def _worker(self, watch: Watch | None) -> RunBatch:
+        lane = self.engine.lane()
+        if watch is None:
+            return BatchRunner(lane, self.manifest, self._times, self._clock)
+        runner = BatchRunner(watch.lane(lane), self.manifest, self._times, self._clock)
+        return watch.worker(runner)
+
     def _job(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None
     ) -> Job:
+        if (call := ongoing_call()) is not None:
+            call.constraints = constraints
         now_ms = self._clock() * 1000
         if deadline_s is not None and deadline_s <= 0:
             raise DeadlineExceeded()
@@ -176,6 +201,7 @@ class Pipeline:
             None if deadline_s is None else now_ms + deadline_s * 1000,
             next(self._numbers),
             least_ms,
+            call=call,
         )
 
     def _new_ladder(

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from gateway import logs
 from gateway.config import ServerConfig
+from gateway.debugging.opening import debug_pages
 from gateway.engines.net import Net
-from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
+from gateway.gauges import add_gauges, loop_lag, process_registry
 from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.images import ELEMENTS
@@ -45,16 +46,18 @@ from gateway.services.tally import Tally
 from gateway.stores import by_url as stores
 from gateway.stores.table_follower import TableFollower
 from gateway.stores.tables import StoreUnavailableError
+from gateway.tracing.opening import open_tracing
 from protos.compofa.v1.gateway_pb2_grpc import add_SubnetGatewayServicer_to_server
 from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
-from supernet.version import version
 
-if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
+if TYPE_CHECKING:  # only gateways that learn, hand out or trace need them
+    from gateway.debugging.pages import DebugPages
     from gateway.exports.handing_out import HandingOut
     from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
+    from gateway.tracing.sending import Tracing
 
 _IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
@@ -76,8 +79,10 @@ def serve(config: ServerConfig) -> int:
     guard = Guard(config.security, config.host)
     net = Net(config.artifact)
     follower = begin_following(config, net.manifest)
-    with running_pipeline(config, net, follower.classes) as pipeline:
-        asyncio.run(_serve(config, pipeline, follower, guard))
+    with open_tracing(config.tracing, net.manifest) as tracing:
+        watch = tracing.batches if tracing else None
+        with running_pipeline(config, net, follower.classes, watch) as pipeline:
+            asyncio.run(_serve(config, pipeline, follower, guard, tracing))
     return 0
 
 
@@ -102,18 +107,21 @@ def begin_following(config: ServerConfig, manifest: Manifest) -> TableFollower:
 
 
 async def _serve(
-    config: ServerConfig, pipeline: Pipeline, follower: TableFollower, guard: Guard
+    config: ServerConfig,
+    pipeline: Pipeline,
+    follower: TableFollower,
+    guard: Guard,
+    tracing: Tracing | None,
 ) -> None:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    manifest = pipeline.manifest
-    add_build_info(registry, version(), manifest.name, manifest.artifact_hash)
-    add_store_gauges(registry, follower)
+    registry = process_registry(pipeline.manifest, follower)
     guard.add_metrics(registry)
+    if tracing is not None:
+        tracing.add_metrics(registry)
     learning = _learning(config, pipeline, follower, registry)
     exports = _handing_out(config, pipeline, registry)
     reports = learning.streams if learning else None
-    server = Server(config, pipeline, registry, guard, reports, exports)
+    debug = debug_pages(pipeline, follower) if config.debug else None
+    server = Server(config, pipeline, registry, guard, reports, exports, tracing, debug)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -188,8 +196,11 @@ class Server:
         guard: Guard,
         reports: ReportStreams | None = None,
         exports: HandingOut | None = None,
+        tracing: Tracing | None = None,
+        debug: DebugPages | None = None,
     ) -> None:
         self._config = config
+        self._debug = debug
         self._pipeline = pipeline
         self._registry = registry
         self._guard = guard
@@ -199,7 +210,9 @@ class Server:
         add_gauges(registry, pipeline)
         self.heartbeat = Heartbeat(loop_lag(registry).observe)
         tally = Tally()
+        spans = [tracing.requests] if tracing else []
         observers = [
+            *(each.observe for each in spans),  # the first, for others name the trace
             metrics.observe,
             tally.observe,
             *([exports.observe] if exports else []),
@@ -211,7 +224,7 @@ class Server:
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
-        interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
+        interceptors = [*spans, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
         self._health_port = HealthPort(self._health)
@@ -246,7 +259,7 @@ class Server:
                 check_free(host, port)
         host = in_address(config.host)
         self.port = self._guard.add_port(self._grpc, f"{host}:{config.port}")
-        app = application(self._registry, self._is_ready)
+        app = application(self._registry, self._is_ready, self._debug)
         self._http = HttpServer(metrics_host, config.metrics_port, app)
         self.metrics_port = self._http.port
         await self._grpc.start()

@@ -53,6 +53,13 @@ def _no_store_of_one_s_own() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_traces_of_one_s_own() -> None:
+    """No test may send traces to where whoever runs it sends theirs."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _compiled_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What gateways compile goes to no cache of whoever runs the tests, nor comes from one."""
     with pytest.MonkeyPatch.context() as patch:

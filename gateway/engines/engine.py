@@ -59,6 +59,14 @@ class Engine:
         """How often one could not be."""
         return self.whole.failures
 
+    def resident(self) -> dict[Architecture, int]:
+        """Bytes of each subnet that is compiled whole."""
+        return self.whole.sizes
+
+    def runs(self) -> dict[Architecture, float]:
+        """How often each subnet ran lately, the most used first."""
+        return self.usage.counts()
+
     def lane(self) -> Lane:
         """For one thread."""
         return Lane(self)

@@ -46,6 +46,12 @@ class WholeSubnets:
             return sum(whole.size_bytes for whole in self._ready.values())
 
     @property
+    def sizes(self) -> dict[Architecture, int]:
+        """Bytes of the weights of each that is ready."""
+        with self._lock:
+            return {arch: whole.size_bytes for arch, whole in self._ready.items()}
+
+    @property
     def archs(self) -> tuple[Architecture, ...]:
         """Those that are ready."""
         with self._lock:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from gateway.calls import Call
 from gateway.errors import GatewayError
 from gateway.request import Answer, ModelInput
 from gateway.scheduling.ladder import Ladder
@@ -19,7 +20,8 @@ for ever, and it steps down its ladder like any other. It is never given up."""
 @dataclass(slots=True, eq=False)
 class Job:
     """A request whose form is right. Times are the clock's, in ms; `number` is the order of
-    arrival, `least_ms` what it costs a worker at least."""
+    arrival, `least_ms` what it costs a worker at least. `call` is what it belongs to, where it is
+    served."""
 
     model_input: ModelInput
     rows: int
@@ -30,6 +32,7 @@ class Job:
     number: int
     least_ms: float
     future: Future[Answer] = field(default_factory=Future)
+    call: Call | None = None
 
     @property
     def until_ms(self) -> float:

@@ -82,6 +82,11 @@ class Scheduler:
             self._changed.notify()
         job.future.add_done_callback(lambda _: self._forget(job))
 
+    def waiting(self) -> list[Job]:
+        """Those that wait now, whose turn is next first."""
+        with self._changed:
+            return list(self._queue)
+
     def close(self) -> None:
         """Run what waits, and return when all is done."""
         with self._changed:

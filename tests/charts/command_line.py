@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gateway import cli
+from gateway.commands.observing import tracing_of
 from gateway.config import ServerConfig
 from tests.charts.rendering import Object
 
@@ -22,4 +23,5 @@ def served(container: Object) -> ServerConfig:
     arguments = cli.build_parser("compofa").parse_args(container["args"])
     names = ServerConfig.model_fields.keys() & vars(arguments).keys()
     given = {name: getattr(arguments, name) for name in names}
+    given["tracing"] = tracing_of(arguments, {})
     return ServerConfig(**{name: value for name, value in given.items() if value is not None})

@@ -13,7 +13,7 @@ from tests.charts.validation import is_custom
 ACCEPTED = {
     "CKV_K8S_11": "no CPU limit by default: a throttled gateway misses deadlines",
     "CKV_K8S_15": "IfNotPresent by default: tags are versions, and image.digest pins them",
-    "CKV_K8S_35": "the store's URL comes from a Secret as a variable; certificates are files",
+    "CKV_K8S_35": "the store's URL and the headers for traces are variables from Secrets",
     "CKV_K8S_43": "image.digest is there for it; no digest is known before you build",
 }
 IMAGE_ACCEPTED = {

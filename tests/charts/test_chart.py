@@ -126,6 +126,10 @@ def _leaves_of_values(values: object, schema: Object, path: str = "") -> list[st
         ({"valkey": {"password": "a b'c:d@e/f"}}, "at '/valkey/password'"),
         ({"training": {"kind": "MPIJob"}}, "at '/training/kind'"),
         ({"probes": {"liveness": {"httpGet": {}}}}, "at '/probes/liveness'"),
+        ({"gateway": {"logLevel": "loud"}}, "at '/gateway/logLevel'"),
+        ({"tracing": {"endpoint": "collector:4317"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"endpoint": "http://u:p@collector:4317"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"sample": 2}}, "at '/tracing/sample'"),
         ({"serviceMonitor": {"interval": "often"}}, "at '/serviceMonitor/interval'"),
     ],
 )
@@ -160,6 +164,7 @@ def test_the_schema_refuses(values: Object, message: str) -> None:
         ),
         ({"tls": {"clientCaKey": "ca.crt"}}, 'tls.clientCaKey "ca.crt": expected a Secret'),
         ({"auth": {"existingSecret": "tokens"}}, 'auth.existingSecret "tokens": expected tls.exi'),
+        ({"tracing": {"sample": 0}}, "tracing.endpoint: expected a receiver of traces"),
         (
             {"gateway": {"maxConnectionAgeGraceS": 5}},
             "gateway.maxConnectionAgeGraceS 5: expected maxConnectionAgeS too",
@@ -221,6 +226,12 @@ def test_the_notes_of_a_locked_gateway_warn_of_nothing() -> None:
 def test_the_notes_warn_of_pods_that_clients_will_not_find() -> None:
     scaled = rendering.scenario("keda") | {"gateway": {}}
     assert "gateway.maxConnectionAgeS is not set" in notes(scaled)
+
+
+def test_the_notes_say_how_debug_pages_are_reached() -> None:
+    said = notes(rendering.scenario("tracing"))
+    assert "port-forward deployment/demo-compofa-gateway 9090 &" in said
+    assert "/debug" not in notes(CLAIM)
 
 
 def test_the_notes_of_a_training_say_how_to_follow_it() -> None:

@@ -101,6 +101,43 @@ def test_options_reach_the_gateway() -> None:
     assert gateway["args"][-2:] == ["--learn-latency", "--learn-trust-client-names"]
 
 
+def test_log_level_and_debug_pages_are_options() -> None:
+    config = served(container(render(CLAIM | {"gateway": {"logLevel": "debug", "debug": True}})))
+    assert (config.log_level, config.debug) == ("debug", True)
+
+
+def variables(rendered: list[Object]) -> dict[str, Object]:
+    return {variable["name"]: variable for variable in container(rendered)["env"]}
+
+
+def test_traces_go_where_they_are_told_and_say_from_which_pod() -> None:
+    rendered = render(scenario("tracing"))
+    tracing = served(container(rendered)).tracing
+    assert tracing is not None
+    assert tracing.trace_endpoint == "https://otel-collector.monitoring.svc:4317"
+    assert tracing.trace_sample == 0.01
+    names = [variable["name"] for variable in container(rendered)["env"]]
+    assert names.index("POD_NAME") < names.index("OTEL_RESOURCE_ATTRIBUTES"), "else not replaced"
+    told = variables(rendered)
+    assert "k8s.pod.name=$(POD_NAME)" in told["OTEL_RESOURCE_ATTRIBUTES"]["value"]
+    source = {"secretKeyRef": {"name": "collector", "key": "headers"}}
+    assert told["OTEL_EXPORTER_OTLP_HEADERS"]["valueFrom"] == source
+
+
+@pytest.mark.parametrize("sample", [0, 0.00001, 0.5, 1])
+def test_any_share_can_be_traced(sample: float) -> None:
+    values = {"tracing": {"endpoint": "http://collector:4317", "sample": sample}}
+    tracing = served(container(render(CLAIM | values))).tracing
+    assert tracing is not None
+    assert tracing.trace_sample == sample
+
+
+def test_nothing_is_traced_unless_asked_for() -> None:
+    rendered = render(CLAIM)
+    assert served(container(rendered)).tracing is None
+    assert not any("OTEL" in name or name == "POD_NAME" for name in variables(rendered))
+
+
 def test_what_the_chart_has_no_value_for_can_be_given_all_the_same() -> None:
     extra = ["--max-fetches=2", "--export-cache=/tmp/a b"]
     gateway = container(render(CLAIM | {"gateway": {"extraArgs": extra}}))

@@ -78,9 +78,10 @@ def test_clients_and_scrapers_can_be_named() -> None:
         ("production", {53, 6380}),
         ("trial", {53, 6379}),
         ("artifact-init", {53, 443}),
+        ("tracing", {53, 4317}),
     ],
 )
-def test_a_gateway_is_let_out_to_names_and_to_its_store(name: str, ports: set[int]) -> None:
+def test_a_gateway_is_let_out_to_names_its_store_and_its_traces(name: str, ports: set[int]) -> None:
     spec = find(render(scenario(name)), "NetworkPolicy")["spec"]
     assert "Egress" in spec["policyTypes"]
     assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == ports

@@ -63,3 +63,15 @@ def test_the_two_ports_differ_unless_free_ones_are_taken() -> None:
 def test_an_image_must_fit_in_a_message() -> None:
     with pytest.raises(ValidationError, match="max_image_bytes"):
         ServerConfig(artifact=Path("net"), max_image_bytes=2 * MIB, max_message_bytes=MIB)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "::1", "0.0.0.0", "::", "localhost", "gateway.local"]
+)
+def test_debug_pages_can_be_had_where_this_machine_can_ask(host: str) -> None:
+    assert ServerConfig(artifact=Path("net"), host="10.0.0.5", metrics_host=host, debug=True).debug
+
+
+def test_debug_pages_that_nobody_could_ask_for_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"debug: expected metrics_host .* not 10\.0\.0\.5"):
+        ServerConfig(artifact=Path("net"), host="10.0.0.5", debug=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gateway import logs
-from gateway.calls import Call
+from gateway.calls import Call, Trace
 from gateway.request import Answer, Selection
+from tests.gateway.tracing.spans import Kept
 
 
 @pytest.fixture
@@ -153,3 +154,15 @@ def test_no_line_holds_a_password_wherever_it_is_cut(stream: io.StringIO, paddin
     event, failed = lines(stream)
     assert failed["traceback"]
     assert padding >= 170 or "***@host" in str(event["store"])
+
+
+def test_a_request_s_line_names_its_trace(stream: io.StringIO) -> None:
+    span = Kept().tracer.start_span("request")
+    for trace in (None, Trace(span), Trace(span, "ab" * 16), Trace(span, "ab" * 16, "cd" * 8)):
+        logs.log_call(Call("Infer", "peer", trace=trace))
+    assert [(line.get("trace_id"), line.get("span_id")) for line in lines(stream)] == [
+        (None, None),
+        (None, None),
+        ("ab" * 16, None),
+        ("ab" * 16, "cd" * 8),
+    ]

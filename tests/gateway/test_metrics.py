@@ -3,12 +3,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics import exposition as openmetrics
 
-from gateway.calls import Call
+from gateway.calls import Call, Trace
 from gateway.errors import TooFast
 from gateway.metrics import CallMetrics
 from gateway.request import Answer, Selection
 from gateway.stores.tables import DeviceClassInfo
+from tests.gateway.tracing.spans import Kept
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 ALPHA = DeviceClassInfo("alpha", 5.0, True, "measured", 3, CREATED, 9, "measured", None, 4)
@@ -132,3 +134,20 @@ def test_a_caller_that_is_too_fast_is_no_load_to_scale_for(
     labels = {"device_class": "", "code": "RESOURCE_EXHAUSTED", "method": "Infer"}
     assert registry.get_sample_value("compofa_requests_total", labels) == 1
     assert registry.get_sample_value("compofa_shed_total", {"device_class": ""}) is None
+
+
+def test_latencies_name_a_trace_where_its_span_is_sent(
+    registry: CollectorRegistry, metrics: CallMetrics
+) -> None:
+    span = Kept().tracer.start_span("request")
+    for trace in (None, Trace(span, "not sent"), Trace(span, "ab" * 16, "cd" * 8)):
+        call = answered()
+        call.trace = trace
+        metrics.observe(call)
+    lines = openmetrics.generate_latest(registry).decode().splitlines()  # type: ignore[no-untyped-call]
+    named = [line for line in lines if " # " in line]
+    assert sorted(line.partition("_bucket")[0] for line in named) == [
+        "compofa_compute_seconds", "compofa_queue_seconds", "compofa_request_seconds"
+    ]  # fmt: skip
+    ids = f'{{span_id="{"cd" * 8}",trace_id="{"ab" * 16}"}}'
+    assert all(line.partition(" # ")[2].startswith(ids) for line in named)

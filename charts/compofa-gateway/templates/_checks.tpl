@@ -14,6 +14,9 @@
 {{- if and $v.auth.existingSecret (not $v.tls.existingSecret) (not $v.auth.withoutTls) -}}
   {{- fail (printf "auth.existingSecret %q: expected tls.existingSecret too, or auth.withoutTls" $v.auth.existingSecret) -}}
 {{- end -}}
+{{- if and (not $v.tracing.endpoint) (or $v.tracing.existingSecret (not (kindIs "invalid" $v.tracing.sample))) -}}
+  {{- fail "tracing.endpoint: expected a receiver of traces with sample or existingSecret" -}}
+{{- end -}}
 {{- if and $v.gateway.maxConnectionAgeGraceS (not $v.gateway.maxConnectionAgeS) -}}
   {{- fail (printf "gateway.maxConnectionAgeGraceS %v: expected maxConnectionAgeS too" $v.gateway.maxConnectionAgeGraceS) -}}
 {{- end -}}

@@ -55,7 +55,7 @@ key: {{ .Values.store.key }}
 - --{{ $option }}={{ int . }}
 {{- end }}
 {{- end }}
-{{- range $option, $value := dict "engine" .engine "precision" .precision "device" .device "max-connection-age-s" .maxConnectionAgeS "max-connection-age-grace-s" .maxConnectionAgeGraceS }}
+{{- range $option, $value := dict "engine" .engine "precision" .precision "device" .device "log-level" .logLevel "max-connection-age-s" .maxConnectionAgeS "max-connection-age-grace-s" .maxConnectionAgeGraceS }}
 {{- with $value }}
 - --{{ $option }}={{ . }}
 {{- end }}
@@ -65,6 +65,9 @@ key: {{ .Values.store.key }}
 {{- end }}
 {{- if not .logRequests }}
 - --no-request-logs
+{{- end }}
+{{- if .debug }}
+- --debug
 {{- end }}
 {{- if .learnLatency }}
 - --learn-latency
@@ -91,6 +94,14 @@ key: {{ .Values.store.key }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- {{ printf "--trace-endpoint=%s" .endpoint | quote }}
+{{- if not (kindIs "invalid" .sample) }}
+- --trace-sample={{ .sample }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range .Values.gateway.extraArgs }}
 - {{ . | quote }}
 {{- end }}
@@ -112,6 +123,23 @@ key: {{ .Values.store.key }}
   valueFrom:
     secretKeyRef:
       {{- . | nindent 6 }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- if .existingSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

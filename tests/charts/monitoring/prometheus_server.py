@@ -67,14 +67,16 @@ class PrometheusServer:
 
 @contextmanager
 def running_prometheus(
-    folder: Path, targets: Sequence[str], rules: Sequence[Path]
+    folder: Path, targets: Sequence[str], rules: Sequence[Path] = (), *options: str
 ) -> Iterator[PrometheusServer]:
-    """Scrapes `targets` (HOST:PORT) and keeps everything in `folder`; killed at the end."""
+    """Scrapes `targets` (HOST:PORT) and keeps everything in `folder`; killed at the end. `options`
+    are more of its command."""
     folder.mkdir(parents=True, exist_ok=True)
     port, file = free_port(), folder / "prometheus.yaml"
     file.write_text(yaml.safe_dump(_configuration(targets, rules)))
     command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
-               f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]  # fmt: skip
+               f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+               *options]  # fmt: skip
     log_file = folder / "prometheus.log"
     with log_file.open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
