@@ -22,7 +22,7 @@ from supernet.presets import imagenet_mbv3
 from tests.gateway.command_line import Cli, failed
 from tests.supernet.block_times import made_up
 
-NOTE10 = Path(__file__).parents[3] / "shared/data/note10"
+NOTE10 = Path(__file__).parents[4] / "shared/data/note10"
 PREDICTOR = NOTE10.parent / "ofa_accuracy_predictor.pth"
 
 
