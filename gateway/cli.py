@@ -118,6 +118,7 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 def _add_serve(commands: Commands) -> None:
     from gateway.commands import security as cli_security
+    from gateway.commands import ui as cli_ui
 
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
@@ -147,6 +148,7 @@ def _add_serve(commands: Commands) -> None:
     _add_exports(parser)
     _add_learning(parser)
     cli_security.add_options(parser)
+    cli_ui.add_options(parser)
     parser.set_defaults(run=serve)
 
 
@@ -210,6 +212,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from gateway.commands import security as cli_security
+    from gateway.commands import ui as cli_ui
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
@@ -222,6 +225,7 @@ def serve(arguments: argparse.Namespace) -> int:
         given["max_resident_bytes"] = arguments.max_resident_mib * MIB
     given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
     given["security"] = cli_security.security_of(arguments)
+    given["ui"] = cli_ui.ui_of(arguments)
     cli_security.quieten()
     from gateway import server
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.logs import Level
 from gateway.request import DEFAULT_MAX_BATCH
 from gateway.security.config import SecurityConfig
+from gateway.ui.config import UiConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
@@ -173,6 +174,9 @@ class ServerConfig(BaseModel):
     security: SecurityConfig = Field(
         default=SecurityConfig(), description="TLS, callers and their limits"
     )
+    ui: UiConfig | None = Field(
+        default=None, description="the live page, for this machine alone; off if absent"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -185,6 +189,11 @@ class ServerConfig(BaseModel):
             raise ValueError(
                 f"health_port {self.security.health_port}: expected another than port and "
                 "metrics_port"
+            )
+        others = (self.port, self.metrics_port, self.security.health_port)
+        if self.ui is not None and self.ui.port and self.ui.port in others:
+            raise ValueError(
+                f"ui.port {self.ui.port}: expected another than port, metrics_port and health_port"
             )
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(

@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from gateway import logs
+from gateway.calls import Call
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
@@ -51,10 +52,11 @@ from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceService
 from supernet.manifest import Manifest
 from supernet.version import version
 
-if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
+if TYPE_CHECKING:  # only gateways that learn, hand out, or have a page, need them
     from gateway.exports.handing_out import HandingOut
     from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
+    from gateway.ui.live_page import LivePage
 
 _IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
@@ -113,7 +115,8 @@ async def _serve(
     learning = _learning(config, pipeline, follower, registry)
     exports = _handing_out(config, pipeline, registry)
     reports = learning.streams if learning else None
-    server = Server(config, pipeline, registry, guard, reports, exports)
+    page = _page(config, pipeline)
+    server = Server(config, pipeline, registry, guard, reports, exports, page)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -128,8 +131,11 @@ async def _serve(
         if exports is not None:
             await exports.start()
             beside.push_async_callback(exports.close)
+        if page is not None:
+            await page.start(server.observe, lambda: server.draining)
+            beside.push_async_callback(page.close)
         await server.start()
-        _announce(config.port_file, server)
+        _announce(config.port_file, server, page)
         await asked.wait()
         logs.log_event("draining", in_flight=server.in_flight)
         asked.clear()
@@ -160,6 +166,16 @@ def _handing_out(
     artifact_hash = pipeline.manifest.artifact_hash
     return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)
 
+def _page(config: ServerConfig, pipeline: Pipeline) -> LivePage | None:
+    """The live page, where the configuration asks for it."""
+    if config.ui is None:
+        return None
+    from gateway.ui.live_page import LivePage
+
+    limits = input_limits(config, pipeline.manifest)
+    return LivePage(config.ui, pipeline, limits, config.security)
+
+
 
 @asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
@@ -188,6 +204,7 @@ class Server:
         guard: Guard,
         reports: ReportStreams | None = None,
         exports: HandingOut | None = None,
+        page: LivePage | None = None,
     ) -> None:
         self._config = config
         self._pipeline = pipeline
@@ -203,6 +220,7 @@ class Server:
             metrics.observe,
             tally.observe,
             *([exports.observe] if exports else []),
+            *([page.observe] if page else []),
             *([logs.log_call] if config.log_requests else []),
         ]
         self._calls = CallInterceptor(
@@ -211,6 +229,7 @@ class Server:
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
+        self._observers = observers
         interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
@@ -232,6 +251,15 @@ class Server:
     def in_flight(self) -> int:
         """How many calls are being served."""
         return self._calls.in_flight
+
+    @property
+    def draining(self) -> bool:
+        return self._calls.draining
+
+    def observe(self, call: Call) -> None:
+        """Count and log a call that came by another way than gRPC."""
+        for observe in self._observers:
+            observe(call)
 
     async def start(self) -> None:
         """Listen and answer. Raises `OSError` naming the address that cannot be had."""
@@ -308,11 +336,13 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _announce(port_file: Path | None, server: Server) -> None:
+def _announce(port_file: Path | None, server: Server, page: LivePage | None) -> None:
     """Tell whoever started this process where it listens; the file appears whole or not at all."""
     ports = {"port": server.port, "metrics_port": server.metrics_port}
     if server.health_port is not None:
         ports["health_port"] = server.health_port
+    if page is not None:
+        ports["ui_port"] = page.port
     if port_file:
         fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
         fresh.write_text(json.dumps(ports) + "\n", "utf-8")

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import MIB, LearningConfig, ServerConfig
+from gateway.ui.config import UiConfig
 
 
 def test_defaults_listen_on_this_machine_only() -> None:
@@ -63,3 +64,14 @@ def test_the_two_ports_differ_unless_free_ones_are_taken() -> None:
 def test_an_image_must_fit_in_a_message() -> None:
     with pytest.raises(ValidationError, match="max_image_bytes"):
         ServerConfig(artifact=Path("net"), max_image_bytes=2 * MIB, max_message_bytes=MIB)
+
+
+def test_there_is_no_page_unless_asked_for_and_its_port_is_its_own() -> None:
+    assert ServerConfig(artifact=Path("net")).ui is None
+    page = ServerConfig(artifact=Path("net"), ui=UiConfig()).ui
+    assert page is not None
+    assert (page.port, page.max_viewers) == (8080, 16)
+    for other in ({"port": 8080}, {"metrics_port": 8080}, {"security": {"health_port": 8080}}):
+        document = {"artifact": "net", "ui": {}, **other}
+        with pytest.raises(ValidationError, match=r"ui\.port 8080"):
+            ServerConfig.model_validate(document)
