@@ -166,6 +166,7 @@ def _handing_out(
     artifact_hash = pipeline.manifest.artifact_hash
     return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)
 
+
 def _page(config: ServerConfig, pipeline: Pipeline) -> LivePage | None:
     """The live page, where the configuration asks for it."""
     if config.ui is None:
@@ -174,7 +175,6 @@ def _page(config: ServerConfig, pipeline: Pipeline) -> LivePage | None:
 
     limits = input_limits(config, pipeline.manifest)
     return LivePage(config.ui, pipeline, limits, config.security)
-
 
 
 @asynccontextmanager

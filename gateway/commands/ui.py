@@ -12,7 +12,9 @@ from supernet.commandline import UsageError
 def add_options(parser: argparse.ArgumentParser) -> None:
     """One for each field of the configuration, and one that turns it on."""
     group = parser.add_argument_group("the live page")
-    group.add_argument("--ui", action="store_true", help="serve it to this machine; off unless given")
+    group.add_argument(
+        "--ui", action="store_true", help="serve it to this machine; off unless given"
+    )
     for name, field in UiConfig.model_fields.items():
         option = f"--ui-{name.replace('_', '-')}"
         help_text = f"{field.description}; {field.default}"

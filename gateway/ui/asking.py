@@ -91,5 +91,7 @@ def refused_by_all(calls: list[Call]) -> GatewayError | None:
     return None
 
 
-class _Refused(GatewayError):
+class _Refused(GatewayError):  # noqa: N818 - named for the answer it is
+    """The image, by every class."""
+
     code = "INVALID_ARGUMENT"

@@ -98,26 +98,27 @@ class Recent:
             (row for row in self._kept if row.at >= since), key=attrgetter("device_class")
         )
         return {
-            name: _sums(list(of_class)) for name, of_class in groupby(rows, lambda r: r.device_class)
+            name: _sums(list(of_class))
+            for name, of_class in groupby(rows, lambda r: r.device_class)
         }
 
 
 def _sums(rows: Sequence[Row]) -> Document:
     """Of one class: how many were answered, turned away or degraded, and by which subnets."""
     answered = sorted((row for row in rows if row.subnet), key=attrgetter("subnet"))
-    subnets = [_of_subnet(list(each)) for _, each in groupby(answered, lambda r: r.subnet)]
-    subnets.sort(key=lambda each: -each["answers"])
+    by_subnet = [list(each) for _, each in groupby(answered, lambda r: r.subnet)]
+    by_subnet.sort(key=len, reverse=True)
     return {
         "answers": len(answered),
         "failed": len(rows) - len(answered),
         "degraded": sum(row.degraded for row in answered),
         "accuracy": sum(row.accuracy for row in answered) / len(answered) if answered else None,
-        "subnets": subnets[:MOST_SUBNETS],
-        "other_subnets": len(subnets[MOST_SUBNETS:]),
+        "subnets": [_of_subnet(each) for each in by_subnet[:MOST_SUBNETS]],
+        "other_subnets": len(by_subnet[MOST_SUBNETS:]),
     }
 
 
-def _of_subnet(rows: Sequence[Row]) -> dict[str, object]:
+def _of_subnet(rows: Sequence[Row]) -> Document:
     """`compute_ms` is of images that ran alone, for a batch's time is not that of one: what a
     tenth, half and nine tenths of them were within."""
     first = rows[0]

@@ -149,8 +149,6 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def _serving(asset: Asset) -> Handler:
     async def serve(_: web.Request) -> web.Response:
-        return web.Response(
-            body=asset.content, content_type=asset.content_type, charset="utf-8"
-        )
+        return web.Response(body=asset.content, content_type=asset.content_type, charset="utf-8")
 
     return serve

@@ -60,7 +60,8 @@ def browser(folder: Path, width: int = 1280, height: int = 1000) -> Iterator[Chr
 
 def complaints(chrome: Chrome) -> list[str]:
     """What its console has said since the last time."""
-    return [line["message"] for line in chrome.get_log("browser")]
+    lines = chrome.get_log("browser")  # type: ignore[no-untyped-call]
+    return [str(line["message"]) for line in lines]
 
 
 def layout_shift(chrome: Chrome) -> float:

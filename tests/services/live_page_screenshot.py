@@ -49,13 +49,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="compofa-page-") as name:
         folder = Path(name)
         serve = ("--ui", "--ui-port", "0", "--threads", "1")
-        with running(shipped.artifact_folder(), folder, *serve) as gateway:
-            with traffic(gateway.target), browser(folder / "profile") as chrome:
-                emulate(chrome, width=options.width, height=900, scheme=options.scheme)
-                chrome.get(f"http://127.0.0.1:{port_of(gateway)}/")
-                time.sleep(TRAFFIC_S)
-                _ask(chrome)
-                take(chrome, options.out, options.width, options.scheme)
+        with (
+            running(shipped.artifact_folder(), folder, *serve) as gateway,
+            traffic(gateway.target),
+            browser(folder / "profile") as chrome,
+        ):
+            emulate(chrome, width=options.width, height=900, scheme=options.scheme)
+            chrome.get(f"http://127.0.0.1:{port_of(gateway)}/")
+            time.sleep(TRAFFIC_S)
+            _ask(chrome)
+            take(chrome, options.out, options.width, options.scheme)
 
 
 @contextmanager

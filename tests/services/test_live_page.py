@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +27,14 @@ def port_of(gateway: GatewayProcess) -> int:
     return port
 
 
-def events(port: int) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/events")
-    response = connection.getresponse()
-    assert response.status == 200
-    return response
+@contextmanager
+def events(port: int) -> Iterator[http.client.HTTPResponse]:
+    """An open stream."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/events")
+        with connection.getresponse() as response:
+            assert response.status == 200
+            yield response
 
 
 def test_grpc_s_answers_are_seen_on_the_page(
@@ -49,22 +53,18 @@ def test_grpc_s_answers_are_seen_on_the_page(
 def test_open_streams_do_not_hold_the_end_up(start: Start, signals: int) -> None:
     gateway = start("--ui", "--ui-port", "0", "--ui-max-viewers", "20")
     port = port_of(gateway)
-    streams = [events(port) for _ in range(10)]
-    silent = socket.create_connection(("127.0.0.1", port))
-    silent.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    idle = socket.create_connection(("127.0.0.1", port))
-    half = socket.create_connection(("127.0.0.1", port))
-    half.sendall(b"POST /answers HT")
-    time.sleep(0.2)
-    for _ in range(signals):
-        gateway.ask_to_stop()
-    assert gateway.process.wait(timeout=15) == 0
-    assert gateway.log()[-1]["event"] == "stopped"
-    for stream in streams:
-        assert b"event: hello" in stream.read()  # ends well, and not in the middle of a chunk
-        stream.close()
-    for connection in (silent, idle, half):
-        connection.close()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(events(port)) for _ in range(10)]
+        for begun in (b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"POST /answers HT", b""):
+            address = ("127.0.0.1", port)
+            stack.enter_context(socket.create_connection(address)).sendall(begun)
+        time.sleep(0.2)
+        for _ in range(signals):
+            gateway.ask_to_stop()
+        assert gateway.process.wait(timeout=15) == 0
+        assert gateway.log()[-1]["event"] == "stopped"
+        for stream in streams:  # each ends well, and not in the middle of a chunk
+            assert b"event: hello" in stream.read()
 
 
 def test_an_image_that_is_on_its_way_does_not_either(start: Start) -> None:

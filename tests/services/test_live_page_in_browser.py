@@ -112,7 +112,7 @@ def test_every_class_has_its_frontier_and_what_an_idle_gateway_chooses(
     for card, name in zip(page.all(".card"), ("alpha", "beta"), strict=True):
         assert card.find_element(By.TAG_NAME, "h3").text == name
         chosen = client.stub.SelectSubnet(_select(name), timeout=10)
-        assert f"idle: {chosen.subnet}" in card.get_attribute("innerHTML")
+        assert f"idle: {chosen.subnet}" in str(card.get_attribute("innerHTML"))
         assert len(card.find_elements(By.CSS_SELECTOR, ".dot")) >= 2
         assert len(card.find_elements(By.CSS_SELECTOR, ".idle")) == 1
     assert complaints(page.chrome) == []
@@ -216,9 +216,7 @@ def _focused(page: Page) -> str:
     return str(page.chrome.execute_script("return document.activeElement.id"))
 
 
-def test_nothing_jumps_while_it_fills(
-    page: Page, client: Client, tensor: MakeTensor, image: Path
-) -> None:
+def test_nothing_jumps_while_it_fills(page: Page, client: Client, tensor: MakeTensor) -> None:
     for _ in range(20):
         client.infer(tensor=tensor())
     page.until(lambda: len(page.rows("answers")) == 12)

@@ -69,9 +69,7 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def pipeline(
-    artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pipeline]:
+def pipeline(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     store = f"sqlite:///{tmp_path_factory.mktemp('store')}/tables.sqlite3"
     with open_pipeline(ServerConfig(artifact=artifact_folder, store=store)) as opened:
         yield opened

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -82,10 +84,10 @@ def test_sums_by_class_and_subnet(recent: Recent) -> None:
     recent.observe(answered("beta"))
     sums = recent.sums()
     assert sorted(sums) == ["alpha", "beta"]
-    alpha = sums["alpha"]
+    alpha: Any = sums["alpha"]
     assert (alpha["answers"], alpha["failed"], alpha["degraded"]) == (13, 1, 1)
     assert alpha["accuracy"] == pytest.approx((12 * 0.75 + 0.25) / 13)
-    most, least = alpha["subnets"]  # type: ignore[misc]
+    most, least = alpha["subnets"]
     assert (most["subnet"], most["answers"], most["compute_ms"]) == ("d2-3@12", 12, [2, 6, 10])
     assert (least["subnet"], least["answers"], least["compute_ms"]) == ("d4-4@16", 1, None)
 
@@ -106,7 +108,7 @@ def test_only_the_subnets_that_answer_most_are_told(recent: Recent) -> None:
     for i in range(MOST_SUBNETS + 3):
         for _ in range(i + 1):
             recent.observe(answered(subnet=f"d{i}@12"))
-    alpha = recent.sums()["alpha"]
-    subnets = [each["subnet"] for each in alpha["subnets"]]  # type: ignore[attr-defined]
+    alpha: Any = recent.sums()["alpha"]
+    subnets = [each["subnet"] for each in alpha["subnets"]]
     assert subnets == [f"d{i}@12" for i in range(MOST_SUBNETS + 2, 2, -1)]
     assert alpha["other_subnets"] == 3

@@ -248,9 +248,7 @@ async def test_a_caller_that_leaves_in_the_middle_takes_no_place(
             status, _ = await said(opened.post(png))
 
 
-async def test_more_images_at_once_than_may_be_are_turned_away(
-    opened: Opened, png: bytes
-) -> None:
+async def test_more_images_at_once_than_may_be_are_turned_away(opened: Opened, png: bytes) -> None:
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
     async def slowly() -> Any:
@@ -262,7 +260,7 @@ async def test_more_images_at_once_than_may_be_are_turned_away(
     slow = [asyncio.create_task(said(opened.post(slowly()))) for _ in range(4)]
     for _ in slow:
         await begun.acquire()
-    status, told = 0, {}
+    status, told = await said(opened.post(b""))
     async with asyncio.timeout(10):
         while status != 429:  # until all four have arrived
             status, told = await said(opened.post(png))
