@@ -2,7 +2,7 @@
 
 import { byId, el, mebibytes, ms, percent, say, tint } from "./dom.js";
 
-const COLUMNS = 6;
+const COLUMNS = ["label", "subnet", "accuracy", "predicted", "measured"];
 let net = null;
 let asking = false;
 let expected = "";
@@ -99,10 +99,12 @@ function answered(answer) {
 function row(name, cells, note = "") {
   const title = tint(el("th", { scope: "row", class: "named" }, name), name);
   if (!cells) {
-    return el("tr", { class: "bad" }, title, el("td", { colspan: COLUMNS - 1 }, note));
+    return el("tr", { class: "bad" }, title, el("td", { colspan: COLUMNS.length }, note));
   }
-  const kinds = ["label", "", "number", "number", "number"];
-  const filled = cells.map((text, i) => el("td", { class: kinds[i] }, text));
+  const filled = cells.map((text, i) => {
+    const kind = i === 0 ? "label" : i > 1 ? "number" : "";
+    return el("td", { class: kind, "data-is": COLUMNS[i] }, text);
+  });
   return el("tr", note ? { class: note, title: note } : {}, title, ...filled);
 }
 

@@ -4,11 +4,12 @@ import { el, ms, percent, say, svg, tint } from "./dom.js";
 import { linear, logTicks, logarithmic, roundTicks, short, within } from "./scales.js";
 
 const LEFT = 46;
+const TOP = 22;
 const BOTTOM = 32;
 
 function frame(width, height, label) {
   const node = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  return { node, x: [LEFT, width - 12], y: [height - BOTTOM, 10] };
+  return { node, x: [LEFT, width - 12], y: [height - BOTTOM, TOP] };
 }
 
 function axes({ x, y }, xTicks, yTicks, xText, yText, titles) {
@@ -27,7 +28,7 @@ function axes({ x, y }, xTicks, yTicks, xText, yText, titles) {
   }
   group.append(
     svg("text", { x: x[1], y: y[0] + 28, "text-anchor": "end", class: "unit" }, titles[0]),
-    svg("text", { x: x[0] + 4, y: y[1] + 10, class: "unit" }, titles[1]),
+    svg("text", { x: 2, y: 11, class: "unit" }, titles[1]),
   );
   return group;
 }
@@ -41,7 +42,7 @@ const area = (share, most) => 3 + most * Math.sqrt(share);
 
 // Accuracy over latency. `update` marks what is being chosen now.
 export function frontierChart(device) {
-  const picture = frame(340, 196, `${device.name}: accuracy against latency of its frontier`);
+  const picture = frame(340, 200, `${device.name}: accuracy against latency of its frontier`);
   const latencies = device.frontier.map(([, latency]) => latency);
   const accuracies = device.frontier.map(([, , accuracy]) => accuracy);
   const fastest = Math.min(...latencies);
@@ -96,7 +97,7 @@ export function frontierChart(device) {
   return { node: picture.node, update };
 }
 
-const SIZE = [460, 280];
+const SIZE = window.innerWidth < 700 ? [340, 270] : [460, 290];
 
 // Measured over predicted, both on logarithmic scales; on the line, they are the same.
 export function comparison(devices) {

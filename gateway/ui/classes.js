@@ -37,7 +37,8 @@ function card(device) {
   const more = el("dd", {}, "\u00a0");
   const origin = device.version ? `version ${device.version}` : "came with the net";
   const tag = el("span", { class: "tag", title: device.source }, `${device.kind}, ${origin}`);
-  const title = el("h3", {}, el("span", { class: "swatch" }), ` ${device.name}`);
+  const name = el("span", { class: "swatch" });
+  const title = el("h3", { title: device.name }, name, ` ${device.name}`);
   const body = el("article", { class: "card" }, el("header", {}, title, tag));
   let chart = null;
   if (device.frontier.length) {

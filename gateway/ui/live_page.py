@@ -26,7 +26,16 @@ HOST = "127.0.0.1"
 _END_S = 1.0  # for viewers to read their last event
 _FLUSH_S = 5.0  # for answers that are being made
 _KEEP_ALIVE_S = 30.0
+_BACKLOG = 16  # as many may be taken at once, before any of them is counted
+MOST_OTHERS = 64
+"""Connections besides those of viewers."""
 _CANNOT_ASK = "This gateway asks callers who they are, so its page only shows: ask it over gRPC."
+
+
+class _TurnedAway(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
 
 
 class LivePage:
@@ -58,8 +67,10 @@ class LivePage:
             shutdown_timeout=_FLUSH_S,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self._config.port).start()
-        self.port: int = self._runner.addresses[0][1]
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._accept, HOST, self._config.port, backlog=_BACKLOG
+        )
+        self.port: int = self._listener.sockets[0].getsockname()[1]
         self._telling = asyncio.create_task(feed.run())
 
     async def close(self) -> None:
@@ -67,8 +78,16 @@ class LivePage:
         self._telling.cancel()
         with suppress(asyncio.CancelledError):
             await self._telling
+        self._listener.close()
         await self._viewers.end(_END_S)
         await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.Protocol:
+        """aiohttp itself takes any number of connections, each of them an open file."""
+        server = self._runner.server
+        assert server is not None
+        room = self._config.max_viewers + MOST_OTHERS
+        return server() if len(server.connections) < room else _TurnedAway()
 
     def _asker(self, observe: CallObserver, is_draining: Callable[[], bool]) -> Asker:
         rate, burst = self._security.max_rate, self._security.max_burst

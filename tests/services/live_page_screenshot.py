@@ -37,7 +37,7 @@ BUDGETS_MS = {  # some callers ask for less than a class's default; None is that
     "simulated-16x-slower": (None, None, 20.0, 26.0, 40.0, 60.0),
 }
 TRAFFIC_S = 20.0
-PAUSE_S = 0.02  # on average, between a caller's requests
+PAUSE_S = 0.06  # on average, between a caller's requests
 
 
 def main() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +19,7 @@ from gateway.calls import Call
 from gateway.pipeline import Pipeline
 from gateway.request import Answer, Constraints, ImageInput, Selection
 from gateway.ui.assets import NAMES, PAGE
+from gateway.ui.live_page import MOST_OTHERS
 from tests.gateway.following import until
 
 if TYPE_CHECKING:
@@ -143,8 +147,6 @@ async def test_a_body_that_does_not_say_how_long_it_is_ends_at_the_limit(opened:
 
 
 async def test_a_body_that_is_packed_is_not_unpacked(opened: Opened, png: bytes) -> None:
-    import gzip
-
     own = {"Content-Encoding": "gzip"}
     status, told = await said(opened.post(gzip.compress(png), **own))
     assert status == 400
@@ -227,6 +229,32 @@ async def test_a_draining_gateway_turns_the_page_s_images_away(opened: Opened, p
     status, told = await said(opened.post(png))
     assert status == 200
     assert [each["code"] for each in told["answers"]] == ["UNAVAILABLE"] * 2
+
+
+async def test_connections_are_bounded_and_the_page_is_back_when_they_end(
+    open_page: Open,
+) -> None:
+    async with open_page(max_viewers=1) as opened:
+        silent = [
+            await asyncio.open_connection("127.0.0.1", opened.page.port)
+            for _ in range(MOST_OTHERS + 1)
+        ]
+        await asyncio.sleep(0.1)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await opened.get("/")
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while not await _answers(opened):
+                await asyncio.sleep(0.01)
+
+
+async def _answers(opened: Opened) -> bool:
+    with suppress(aiohttp.ClientConnectionError):
+        async with opened.get("/") as response:
+            return response.status == 200
+    return False
 
 
 async def test_a_caller_that_leaves_in_the_middle_takes_no_place(
