@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.calls import CallObserver
 from gateway.pipeline import Pipeline
@@ -30,6 +32,15 @@ _BACKLOG = 16  # as many may be taken at once, before any of them is counted
 MOST_OTHERS = 64
 """Connections besides those of viewers."""
 _CANNOT_ASK = "This gateway asks callers who they are, so its page only shows: ask it over gRPC."
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """aiohttp calls it an error where a stranger's bytes are no HTTP, and would tell all of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger("gateway.page")
+_log.addFilter(_is_our_fault)
 
 
 class _TurnedAway(asyncio.Protocol):
@@ -62,6 +73,7 @@ class LivePage:
         self._runner = web.AppRunner(
             site.application(),
             access_log=None,
+            logger=_log,
             auto_decompress=False,
             keepalive_timeout=_KEEP_ALIVE_S,
             shutdown_timeout=_FLUSH_S,

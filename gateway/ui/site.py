@@ -125,7 +125,7 @@ async def _read(request: web.Request, most: int) -> bytes:
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise InvalidRequest("image", "more", f"at most {most} bytes") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):  # the latter where the caller has gone
         raise InvalidRequest("image", "something else", "a body as its headers say") from None
     except TimeoutError:
         raise DeadlineExceeded(f"the image was not there within {UPLOAD_S:g} s") from None

@@ -15,10 +15,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.services.conftest import running
+
 if TYPE_CHECKING:
     from tests.services.conftest import Connect, GatewayProcess, MakeTensor, Start
 
 SERVE = [sys.executable, "-m", "gateway", "serve"]
+
+
+@pytest.fixture(scope="module")
+def shown(
+    artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """One gateway with a page for all tests that leave it running."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with running(artifact_folder, folder, "--ui", "--ui-port", "0") as started:
+        yield started
 
 
 def port_of(gateway: GatewayProcess) -> int:
@@ -38,12 +50,11 @@ def events(port: int) -> Iterator[http.client.HTTPResponse]:
 
 
 def test_grpc_s_answers_are_seen_on_the_page(
-    start: Start, connect: Connect, tensor: MakeTensor
+    shown: GatewayProcess, connect: Connect, tensor: MakeTensor
 ) -> None:
-    gateway = start("--ui", "--ui-port", "0")
-    with events(port_of(gateway)) as response:
+    with events(port_of(shown)) as response:
         assert response.readline() == b"event: hello\n"
-        answer = connect(gateway.target).infer(tensor=tensor())
+        answer = connect(shown.target).infer(tensor=tensor())
         for line in response:
             if answer.subnet.encode() in line and b'"rows":[{' in line:
                 break
@@ -79,6 +90,39 @@ def test_an_image_that_is_on_its_way_does_not_either(start: Start) -> None:
         time.sleep(0.2)
         gateway.ask_to_stop()
         assert gateway.process.wait(timeout=20) == 0
+
+
+POST = b"POST /answers HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+BODY = POST + b"Content-Type: image/png\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 500 + b"\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 403),
+        (b"GET /../site.py HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /%2e%2e/site.py HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"DELETE / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\r\n", 405),
+        (BODY + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nxx\r\n", 400),
+        (BODY + b"Content-Length: 99999999999\r\n\r\nZZ", 400),
+        (BODY + b"Content-Length: 100\r\n\r\nZZ", None),
+    ],
+)
+def test_what_a_stranger_sends_is_answered_and_not_worth_a_line(
+    shown: GatewayProcess, sent: bytes, status: int | None
+) -> None:
+    before = len(shown.log())
+    with socket.create_connection(("127.0.0.1", port_of(shown)), timeout=10) as connection:
+        connection.sendall(sent)
+        if status is not None:
+            answer = connection.makefile("rb").readline()
+            assert answer.split()[1] == b"%d" % status
+    with events(port_of(shown)) as response:  # it lives
+        assert response.readline() == b"event: hello\n"
+    assert shown.log()[before:] == []
 
 
 def test_without_the_option_there_is_no_page(gateway: GatewayProcess) -> None:

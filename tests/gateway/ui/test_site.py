@@ -253,7 +253,7 @@ async def test_connections_are_bounded_and_the_page_is_back_when_they_end(
 async def _answers(opened: Opened) -> bool:
     with suppress(aiohttp.ClientConnectionError):
         async with opened.get("/") as response:
-            return response.status == 200
+            return bool(response.status == 200)
     return False
 
 
