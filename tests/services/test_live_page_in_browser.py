@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,9 +81,9 @@ def image(tmp_path: Path) -> Path:
 class Page:
     """The page as whoever looks at it sees it. Opened, and live."""
 
-    def __init__(self, chrome: Chrome, port: int) -> None:
-        self.chrome = chrome
-        emulate(chrome, width=1280, height=1000)
+    def __init__(self, chrome: Chrome, port: int, width: int = 1280) -> None:
+        self.chrome, self.port = chrome, port
+        emulate(chrome, width=width, height=1000)
         chrome.get("about:blank")
         complaints(chrome)
         chrome.get(f"http://127.0.0.1:{port}/")
@@ -216,7 +220,11 @@ def _focused(page: Page) -> str:
     return str(page.chrome.execute_script("return document.activeElement.id"))
 
 
-def test_nothing_jumps_while_it_fills(page: Page, client: Client, tensor: MakeTensor) -> None:
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_jumps_while_it_fills(
+    served: GatewayProcess, chrome: Chrome, client: Client, tensor: MakeTensor, width: int
+) -> None:
+    page = Page(chrome, port_of(served), width)
     for _ in range(20):
         client.infer(tensor=tensor())
     page.until(lambda: len(page.rows("answers")) == 12)
@@ -265,4 +273,17 @@ def test_a_gateway_without_tables_says_what_to_do(
         assert "no device class to ask for yet" in page.text("ask-said")
         assert not page.find("#file").is_enabled()
         assert page.find("#no-answers").is_displayed()
+        _import_table(bare, tmp_path)
+        page.until(lambda: [card.text.split()[0] for card in page.all(".card")] == ["phone"])
+        assert page.find("#file").is_enabled()
         assert complaints(chrome) == []
+
+
+def _import_table(artifact: Path, folder: Path) -> None:
+    """As the page says."""
+    table = folder / "phone.json"
+    table.write_text(json.dumps({"d2-2@12": 1.0, "d4-4@16": 2.0}))
+    command = [sys.executable, "-m", "gateway", "tables", "import", str(table), "--format", "json"]
+    command += ["--artifact", str(artifact), "--device-class", "phone"]
+    own = {"COMPOFA_STATE_DIR": str(folder / "state")}
+    subprocess.run(command, check=True, env=os.environ | own, capture_output=True, timeout=60)
