@@ -70,7 +70,7 @@ class Site:
         app.on_response_prepare.append(_add_headers)
         for name, asset in read_assets().items():
             app.router.add_get("/" if name == PAGE else f"/{name}", _serving(asset))
-        app.router.add_get("/events", self._events)
+        app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_post("/answers", self._answers)
         return app
 

@@ -72,7 +72,7 @@ def test_open_streams_do_not_hold_the_end_up(start: Start, signals: int) -> None
         time.sleep(0.2)
         for _ in range(signals):
             gateway.ask_to_stop()
-        assert gateway.process.wait(timeout=15) == 0
+        assert gateway.process.wait(timeout=30) == 0
         assert gateway.log()[-1]["event"] == "stopped"
         for stream in streams:  # each ends well, and not in the middle of a chunk
             assert b"event: hello" in stream.read()
@@ -89,7 +89,7 @@ def test_an_image_that_is_on_its_way_does_not_either(start: Start) -> None:
         slow.sendall(head.encode() + b"x" * 10)
         time.sleep(0.2)
         gateway.ask_to_stop()
-        assert gateway.process.wait(timeout=20) == 0
+        assert gateway.process.wait(timeout=30) == 0
 
 
 POST = b"POST /answers HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"

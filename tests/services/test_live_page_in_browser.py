@@ -15,18 +15,16 @@ import pytest
 from PIL import Image
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
 from protos.compofa.v1.gateway_pb2 import InferRequest
 from tests.services.browser import browser, complaints, emulate, layout_shift, skip_without_browser
 from tests.services.conftest import running
+from tests.services.live_page import Page
 from tests.services.test_live_page import port_of
 
 if TYPE_CHECKING:
     from tests.services.conftest import Client, Connect, GatewayProcess, MakeTensor
 
-WITHIN_S = 20
 DROP = """
 const transfer = new DataTransfer();
 for (const file of arguments[0].files) transfer.items.add(file);
@@ -78,37 +76,6 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-class Page:
-    """The page as whoever looks at it sees it. Opened, and live."""
-
-    def __init__(self, chrome: Chrome, port: int, width: int = 1280) -> None:
-        self.chrome, self.port = chrome, port
-        emulate(chrome, width=width, height=1000)
-        chrome.get("about:blank")
-        complaints(chrome)
-        chrome.get(f"http://127.0.0.1:{port}/")
-        self.until(lambda: self.text("said") == "live")
-
-    def until(self, condition: Any) -> None:
-        WebDriverWait(self.chrome, WITHIN_S, 0.05).until(lambda _: condition())
-
-    def find(self, selector: str) -> WebElement:
-        return self.chrome.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.chrome.find_elements(By.CSS_SELECTOR, selector)
-
-    def text(self, element_id: str) -> str:
-        return self.find(f"#{element_id}").text
-
-    def rows(self, table: str) -> list[list[str]]:
-        """The cells' texts, without rows that are there to hold the place."""
-        script = """return [...document.querySelectorAll(arguments[0])].map(
-            (row) => [...row.cells].map((cell) => cell.textContent.trim()))"""
-        found = self.chrome.execute_script(script, f"#{table} tbody tr:not(.blank)")
-        return [[str(cell) for cell in row] for row in found]
-
-
 def test_every_class_has_its_frontier_and_what_an_idle_gateway_chooses(
     page: Page, client: Client
 ) -> None:
@@ -133,10 +100,10 @@ def test_grpc_traffic_appears_row_by_row_and_in_the_pictures(
 ) -> None:
     answers = [client.infer(tensor=tensor(), device_class="alpha") for _ in range(3)]
     answers.append(client.infer(tensor=tensor(), device_class="beta", latency_budget_ms=1e5))
-    client.error(InferRequest(device_class="nobody", tensor=tensor()))
+    client.error(InferRequest(device_class="<b>nobody</b>", tensor=tensor()))
     page.until(lambda: len(page.rows("answers")) >= 5)
     turned_away, newest, *_ = page.rows("answers")
-    assert turned_away[1:3] == ["nobody", "NOT_FOUND"]
+    assert turned_away[1:3] == ["<b>nobody</b>", "NOT_FOUND"]
     assert newest[1:3] == ["beta", answers[-1].subnet]
     assert newest[4] == _written(answers[-1].predicted_latency_ms)
     assert newest[5] == _written(answers[-1].compute_ms)
@@ -151,6 +118,21 @@ def _written(milliseconds: float) -> str:
     """As JavaScript writes it, but for ties."""
     digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
     return f"{milliseconds:.{digits}f}"
+
+
+def test_what_load_does_to_answers_is_said(page: Page) -> None:
+    """Told by hand: whether a real gateway degrades is a matter of its machine."""
+    row = {"number": 10**9, "at": 1.5, "device_class": "alpha", "code": "OK", "subnet": "d2-2@12",
+           "accuracy": 0.5, "predicted_ms": 1.234, "compute_ms": 123.4, "queue_ms": 12.34,
+           "batch": 4, "degraded": True}  # fmt: skip
+    shared = row | {"number": 10**9 + 1, "degraded": False}
+    script = """const [told, done] = arguments;
+        import("/answers.js").then((answers) => { answers.showAnswers(told); done(); });"""
+    page.chrome.execute_async_script(script, {"rows": [row, shared], "left_out": 7})
+    newest, older, *_ = page.rows("answers")
+    assert newest[1:] == ["alpha", "d2-2@12", "50.00 %", "1.23", "123", "12.3", "4 together"]
+    assert older[1:] == [*newest[1:-1], "degraded"]
+    assert page.text("left-out").startswith("More come than can be read")
 
 
 def test_an_image_that_is_chosen_is_answered_for_each_class(

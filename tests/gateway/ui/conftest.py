@@ -57,7 +57,7 @@ class Opened:
             assert response.content_type == "text/event-stream"
 
             async def following() -> Event:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     text = (await response.content.readuntil(b"\n\n")).decode()
                 kind, data = text.rstrip("\n").split("\n")
                 return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
@@ -71,7 +71,9 @@ Open = Callable[..., Any]
 @pytest.fixture(scope="session")
 def pipeline(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     store = f"sqlite:///{tmp_path_factory.mktemp('store')}/tables.sqlite3"
-    with open_pipeline(ServerConfig(artifact=artifact_folder, store=store)) as opened:
+    with open_pipeline(
+        ServerConfig(artifact=artifact_folder, store=store, engine="torch")
+    ) as opened:
         yield opened
 
 

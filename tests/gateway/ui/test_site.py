@@ -180,7 +180,7 @@ async def test_a_page_too_many_is_told_so(open_page: Open) -> None:
             status, told = await said(opened.get("/events"))
             assert (status, told["code"]) == (429, "RESOURCE_EXHAUSTED")
             assert told["error"].startswith("1 pages are open already")
-        await until(lambda: len(opened.page._viewers) == 0, 10)
+        await until(lambda: len(opened.page._viewers) == 0, 30)
         async with opened.events() as following:
             assert (await following())[0] == "hello"
 
@@ -192,10 +192,10 @@ async def test_a_viewer_that_does_not_read_is_dropped(opened: Opened) -> None:
         slow.connect(("127.0.0.1", opened.page.port))
         slow.send(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         viewers = opened.page._viewers
-        await until(lambda: len(viewers) == 1, 10)
+        await until(lambda: len(viewers) == 1, 30)
         async with opened.events() as following:
             await following()
-            await until(lambda: len(viewers) == 2, 10)
+            await until(lambda: len(viewers) == 2, 30)
             payload = b"event: more\ndata: " + b'"' + b"x" * 200_000 + b'"' + b"\n\n"
             for _ in range(200):
                 viewers.tell(payload)
@@ -203,7 +203,7 @@ async def test_a_viewer_that_does_not_read_is_dropped(opened: Opened) -> None:
                     pass
                 if len(viewers) == 1:
                     break
-            await until(lambda: len(viewers) == 1, 10)
+            await until(lambda: len(viewers) == 1, 30)
 
 
 async def test_a_page_that_only_shows_says_why(open_page: Open, png: bytes, tmp_path: Any) -> None:
@@ -245,7 +245,7 @@ async def test_connections_are_bounded_and_the_page_is_back_when_they_end(
         for _, writer in silent:
             writer.close()
             await writer.wait_closed()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await _answers(opened):
                 await asyncio.sleep(0.01)
 
@@ -271,7 +271,7 @@ async def test_a_caller_that_leaves_in_the_middle_takes_no_place(
             await asyncio.sleep(0.02)
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     status = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while status != 200:
             status, _ = await said(opened.post(png))
 
@@ -289,7 +289,7 @@ async def test_more_images_at_once_than_may_be_are_turned_away(opened: Opened, p
     for _ in slow:
         await begun.acquire()
     status, told = await said(opened.post(b""))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while status != 429:  # until all four have arrived
             status, told = await said(opened.post(png))
     assert "too many images" in told["error"]
