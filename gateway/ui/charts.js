@@ -49,7 +49,8 @@ export function frontierChart(device) {
   const slowest = Math.max(...latencies);
   const budget = device.default_budget_ms ?? slowest;
   const reach = Math.min(Math.max(slowest, budget), 2 * slowest);
-  const xs = [Math.max(0, fastest - 0.08 * (reach - fastest)), reach + 0.06 * (reach - fastest)];
+  const breadth = reach - fastest || fastest;
+  const xs = [Math.max(0, fastest - 0.08 * breadth), reach + 0.06 * breadth];
   const spread = Math.max(...accuracies) - Math.min(...accuracies) || 0.01;
   const ys = [Math.min(...accuracies) - 0.15 * spread, Math.max(...accuracies) + 0.12 * spread];
   const [x, y] = [linear(xs, picture.x), linear(ys, picture.y)];
@@ -64,7 +65,7 @@ export function frontierChart(device) {
       ["ms on the device", "% accurate"],
     ),
   );
-  if (device.default_budget_ms !== null && budget <= xs[1]) {
+  if (device.default_budget_ms !== null && budget === within(budget, xs)) {
     const line = svg("path", { class: "budget", d: `M${x(budget)} ${picture.y[0]}V${picture.y[1]}` });
     picture.node.append(titled(line, `default budget: ${ms(budget)} ms`));
   }
