@@ -120,6 +120,7 @@ def _answer(arguments: argparse.Namespace) -> int:
 def _add_serve(commands: Commands) -> None:
     from gateway.commands import observing as cli_observing
     from gateway.commands import security as cli_security
+    from gateway.commands import ui as cli_ui
 
     parser = commands.add_parser("serve", help="serve an artifact over gRPC")
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
@@ -150,6 +151,7 @@ def _add_serve(commands: Commands) -> None:
     _add_learning(parser)
     cli_security.add_options(parser)
     cli_observing.add_options(parser)
+    cli_ui.add_options(parser)
     parser.set_defaults(run=serve)
 
 
@@ -214,6 +216,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     from gateway.commands import observing as cli_observing
     from gateway.commands import security as cli_security
+    from gateway.commands import ui as cli_ui
     from gateway.config import MIB, ServerConfig
     from supernet.validation import first_error
 
@@ -227,6 +230,7 @@ def serve(arguments: argparse.Namespace) -> int:
     given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
     given["security"] = cli_security.security_of(arguments)
     given["tracing"] = cli_observing.tracing_of(arguments, os.environ)
+    given["ui"] = cli_ui.ui_of(arguments)
     cli_security.quieten()
     from gateway import server
 

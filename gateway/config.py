@@ -12,6 +12,7 @@ from gateway.request import DEFAULT_MAX_BATCH
 from gateway.security.addresses import listens_on_own
 from gateway.security.config import SecurityConfig
 from gateway.tracing.config import TracingConfig
+from gateway.ui.config import UiConfig
 from supernet.latency import DeviceClass
 
 MIB = 1024 * 1024
@@ -180,6 +181,9 @@ class ServerConfig(BaseModel):
     security: SecurityConfig = Field(
         default=SecurityConfig(), description="TLS, callers and their limits"
     )
+    ui: UiConfig | None = Field(
+        default=None, description="the live page, for this machine alone; off if absent"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -198,6 +202,11 @@ class ServerConfig(BaseModel):
             raise ValueError(
                 f"debug: expected metrics_host 127.0.0.1, or 0.0.0.0 for all, not {host}, for only "
                 "this machine is answered"
+            )
+        others = (self.port, self.metrics_port, self.security.health_port)
+        if self.ui is not None and self.ui.port and self.ui.port in others:
+            raise ValueError(
+                f"ui.port {self.ui.port}: expected another than port, metrics_port and health_port"
             )
         if self.max_image_bytes > self.max_message_bytes:
             raise ValueError(

@@ -127,6 +127,10 @@ class Pipeline:
         """The device class that a name or an alias means; None where there is none."""
         return self._device_classes.resolve(name)
 
+    def candidates(self, device_class: str) -> Candidates:
+        """What may answer on a device class. Raises `UnknownDeviceClass`."""
+        return self._device_classes.candidates(device_class)
+
     def select(self, constraints: Constraints, max_resolution: int | None = None) -> Selection:
         """What an idle gateway would choose. Raises `UnknownDeviceClass` or `NoSubnet`."""
         if (call := ongoing_call()) is not None:

@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from gateway import logs
+from gateway.calls import Call
 from gateway.config import ServerConfig
 from gateway.debugging.opening import debug_pages
 from gateway.engines.net import Net
@@ -52,12 +53,13 @@ from protos.inference.service_pb2_grpc import add_GRPCInferenceServiceServicer_t
 from protos.torchserve.inference_pb2_grpc import add_InferenceAPIsServiceServicer_to_server
 from supernet.manifest import Manifest
 
-if TYPE_CHECKING:  # only gateways that learn, hand out or trace need them
+if TYPE_CHECKING:  # only gateways that learn, hand out, trace or have a page need them
     from gateway.debugging.pages import DebugPages
     from gateway.exports.handing_out import HandingOut
     from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
     from gateway.tracing.sending import Tracing
+    from gateway.ui.live_page import LivePage
 
 _IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
@@ -121,7 +123,8 @@ async def _serve(
     exports = _handing_out(config, pipeline, registry)
     reports = learning.streams if learning else None
     debug = debug_pages(pipeline, follower) if config.debug else None
-    server = Server(config, pipeline, registry, guard, reports, exports, tracing, debug)
+    page = _page(config, pipeline)
+    server = Server(config, pipeline, registry, guard, reports, exports, tracing, debug, page)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -136,8 +139,11 @@ async def _serve(
         if exports is not None:
             await exports.start()
             beside.push_async_callback(exports.close)
+        if page is not None:
+            await page.start(server.observe, lambda: server.draining)
+            beside.push_async_callback(page.close)
         await server.start()
-        _announce(config.port_file, server)
+        _announce(config.port_file, server, page)
         await asked.wait()
         logs.log_event("draining", in_flight=server.in_flight)
         asked.clear()
@@ -169,6 +175,16 @@ def _handing_out(
     return HandingOut(config.exports, config.artifact, artifact_hash, registry, pipeline.resolve)
 
 
+def _page(config: ServerConfig, pipeline: Pipeline) -> LivePage | None:
+    """The live page, where the configuration asks for it."""
+    if config.ui is None:
+        return None
+    from gateway.ui.live_page import LivePage
+
+    limits = input_limits(config, pipeline.manifest)
+    return LivePage(config.ui, pipeline, limits, config.security)
+
+
 @asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Work that goes on while the body does, and ends with it."""
@@ -198,6 +214,7 @@ class Server:
         exports: HandingOut | None = None,
         tracing: Tracing | None = None,
         debug: DebugPages | None = None,
+        page: LivePage | None = None,
     ) -> None:
         self._config = config
         self._debug = debug
@@ -216,6 +233,7 @@ class Server:
             metrics.observe,
             tally.observe,
             *([exports.observe] if exports else []),
+            *([page.observe] if page else []),
             *([logs.log_call] if config.log_requests else []),
         ]
         self._calls = CallInterceptor(
@@ -224,6 +242,7 @@ class Server:
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
+        self._observers = observers
         interceptors = [*spans, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
@@ -245,6 +264,15 @@ class Server:
     def in_flight(self) -> int:
         """How many calls are being served."""
         return self._calls.in_flight
+
+    @property
+    def draining(self) -> bool:
+        return self._calls.draining
+
+    def observe(self, call: Call) -> None:
+        """Count and log a call that came by another way than gRPC."""
+        for observe in self._observers:
+            observe(call)
 
     async def start(self) -> None:
         """Listen and answer. Raises `OSError` naming the address that cannot be had."""
@@ -321,11 +349,13 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _announce(port_file: Path | None, server: Server) -> None:
+def _announce(port_file: Path | None, server: Server, page: LivePage | None) -> None:
     """Tell whoever started this process where it listens; the file appears whole or not at all."""
     ports = {"port": server.port, "metrics_port": server.metrics_port}
     if server.health_port is not None:
         ports["health_port"] = server.health_port
+    if page is not None:
+        ports["ui_port"] = page.port
     if port_file:
         fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
         fresh.write_text(json.dumps(ports) + "\n", "utf-8")

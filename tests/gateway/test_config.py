@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import MIB, LearningConfig, ServerConfig
+from gateway.ui.config import UiConfig
 
 
 def test_defaults_listen_on_this_machine_only() -> None:
@@ -75,3 +76,14 @@ def test_debug_pages_can_be_had_where_this_machine_can_ask(host: str) -> None:
 def test_debug_pages_that_nobody_could_ask_for_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"debug: expected metrics_host .* not 10\.0\.0\.5"):
         ServerConfig(artifact=Path("net"), host="10.0.0.5", debug=True)
+
+
+def test_there_is_no_page_unless_asked_for_and_its_port_is_its_own() -> None:
+    assert ServerConfig(artifact=Path("net")).ui is None
+    page = ServerConfig(artifact=Path("net"), ui=UiConfig()).ui
+    assert page is not None
+    assert (page.port, page.max_viewers) == (8080, 16)
+    for other in ({"port": 8080}, {"metrics_port": 8080}, {"security": {"health_port": 8080}}):
+        document = {"artifact": "net", "ui": {}, **other}
+        with pytest.raises(ValidationError, match=r"ui\.port 8080"):
+            ServerConfig.model_validate(document)

@@ -13,6 +13,7 @@ from gateway.config import ServerConfig
 from gateway.errors import InvalidRequest
 from gateway.opening import open_pipeline
 from gateway.request import Constraints, ImageInput, TensorInput
+from gateway.ui import documents
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.artifact import Description
@@ -120,6 +121,8 @@ def test_what_is_no_input_of_the_net_is_refused(net: tuple[Path, Supernet], tmp_
         if form.kind == "tokens":
             with pytest.raises(InvalidRequest, match="input: expected a tensor of tokens"):
                 pipeline.infer_sync(ImageInput(b"abc"), Constraints("alpha"))
+            cannot_ask = documents.net(pipeline, 1, None)["cannot_ask"]
+            assert cannot_ask == "This net reads tokens, not images: ask it over gRPC."
             wrong = np.full(good.shape, form.vocabulary, "<i8").tobytes()
             with pytest.raises(InvalidRequest, match=r"tokens from 0 to 26 \(value 0\), got 27"):
                 pipeline.infer_sync(TensorInput("INT64", good.shape, wrong), Constraints("alpha"))
