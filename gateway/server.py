@@ -35,6 +35,7 @@ from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
 from gateway.ports import check_free, in_address
+from gateway.probes import ProbeInterceptor
 from gateway.security.guard import Guard
 from gateway.security.health_port import HealthPort
 from gateway.security.limits import connection_options
@@ -211,10 +212,11 @@ class Server:
             observers,
             probes=open_inference.PROBES | torchserve.PROBES,
         )
-        interceptors = [self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
+        probes = ProbeInterceptor(OPEN_METHODS)
+        interceptors = [probes, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
         self._health = health.aio.HealthServicer()
-        self._health_port = HealthPort(self._health)
+        self._health_port = HealthPort(self._health, probes)
         add_SubnetGatewayServicer_to_server(
             native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
             self._grpc,
