@@ -64,6 +64,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._observers = observers
         self._clock = clock
         self._serving: set[asyncio.Task[Any]] = set()
+        self.turned_away = 0  # calls, while draining
         self._given_up = False
         self._draining = asyncio.Event()
 
@@ -203,10 +204,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """What is served within counts as in flight; an error in it ends the RPC."""
         task = asyncio.current_task()
         assert task is not None
+        if self.draining:
+            self.turned_away += 1
+            await abort(context, call, Draining())
         self._serving.add(task)
         try:
-            if self.draining:
-                raise Draining
             yield
         except asyncio.CancelledError:
             if self._given_up:

@@ -57,8 +57,8 @@ if TYPE_CHECKING:  # only gateways that learn, or hand out, need them
     from gateway.learning.fleet import Learning
     from gateway.services.report_stream import ReportStreams
 
-_IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
+_QUIET_S, _LINGER_S = 0.5, 5.0
 _POLL_S = 0.02
 _LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
 _SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
@@ -281,12 +281,18 @@ class Server:
         self._http.close()
 
     async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
-        """Idle for a few looks in a row: what has arrived may not have been taken in yet, and would
-        be told CANCELLED by gRPC rather than to ask elsewhere."""
+        """Nothing in flight, and nobody turned away for a while: whoever has not heard yet that the
+        gateway drains is told to ask elsewhere. Once it stops, gRPC would tell them CANCELLED."""
         clock = asyncio.get_running_loop().time
-        until, idle = clock() + most_s, 0
-        while idle < _IDLE_POLLS and clock() < until and not cut_short.is_set():
-            idle = 0 if self._calls.in_flight else idle + 1
+        busy_at = called_at = clock()
+        until, turned_away = busy_at + most_s, self._calls.turned_away
+        while (now := clock()) < until and not cut_short.is_set():
+            if self._calls.in_flight:
+                busy_at = now
+            if self._calls.turned_away != turned_away:
+                called_at, turned_away = now, self._calls.turned_away
+            if now - max(busy_at, called_at) >= _QUIET_S or now - busy_at >= _LINGER_S:
+                return
             await asyncio.sleep(_POLL_S)
 
 

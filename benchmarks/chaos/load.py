@@ -97,6 +97,12 @@ class Load:
         codes = ", ".join(f"{count} {code}" for code, count in failed.most_common())
         return f"{self.answers:,} answered, " + (f"{codes} lost" if failed else "0 lost")
 
+    @property
+    def said(self) -> str:
+        """The first words of what failures say, each once."""
+        said = dict.fromkeys(failure.message[:200] for failure in self.failures)
+        return "".join(f"; {message}" for message in list(said)[:3])
+
     def percentile_ms(self, percent: float) -> float:
         return float(np.percentile(self.taken_s or [0.0], percent)) * 1000
 

@@ -32,12 +32,12 @@ def run(folder: Path) -> Iterator[Outcome]:
             by_envoy = f"; Envoy repeated {repeated}" if retries else ""
             yield Outcome(
                 f"{how}, {restarts}, our client",
-                own.in_words + by_envoy,
-                not own.failures and not any(statuses),
+                own.in_words + by_envoy + own.said,
+                not own.failures and not any(statuses) if retries else None,
             )
             yield Outcome(
                 f"{how}, {restarts}, a client without retries",
-                plain.in_words,
+                plain.in_words + plain.said,
                 not plain.failures if retries else None,
             )
 
