@@ -89,7 +89,7 @@ async def _swapped(
 
 
 def _outcome(seen: Seen, asks: dict[str, Ask], new: Path, folder: Path) -> Outcome:
-    """How many answers are the one artifact's, the other's, both's or nobody's."""
+    """How many answers are the one artifact's, and how many the other's."""
     asked = sorted({(name, subnet) for name, subnet, _ in seen})
     old_bits, new_bits = (
         expected(each, asked, asks, folder / "tables.sqlite3") for each in (ARTIFACT, new)
@@ -97,13 +97,13 @@ def _outcome(seen: Seen, asks: dict[str, Ask], new: Path, folder: Path) -> Outco
     found: Counter[str] = Counter()
     for (name, subnet, bits), answers in seen.items():
         by = (bits in old_bits[name, subnet], bits in new_bits[name, subnet])
-        found[{(True, False): "old", (False, True): "new"}.get(by, "neither")] += answers
+        found[{(True, False): "old", (False, True): "new"}.get(by, "wrong")] += answers
     subnets = len({subnet for _, subnet in asked})
     return Outcome(
         f"each answer's bits, {counted(subnets, 'subnet')}, {counted(len(images()), 'image')}",
         f"{found['old']:,} the old artifact's, {found['new']:,} the new one's, "
-        f"{found['neither']} neither's",
-        found["neither"] == 0 and found["old"] > 0 and found["new"] > 0,
+        f"{found['wrong']:,} neither's or both's",
+        found["wrong"] == 0 and found["old"] > 0 and found["new"] > 0,
     )
 
 
