@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -27,6 +27,7 @@ from gateway import logs
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.gauges import add_build_info, add_gauges, add_store_gauges, loop_lag
+from gateway.health import Health
 from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.images import ELEMENTS
@@ -215,7 +216,7 @@ class Server:
         probes = ProbeInterceptor(OPEN_METHODS)
         interceptors = [probes, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         self._health_port = HealthPort(self._health, probes)
         add_SubnetGatewayServicer_to_server(
             native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
@@ -254,8 +255,7 @@ class Server:
         await self._grpc.start()
         if health_port is not None:
             await self._health_port.start(f"{host}:{health_port}")
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._health.serve(_SERVICES)
 
     @property
     def health_port(self) -> int | None:
@@ -272,7 +272,7 @@ class Server:
         self._calls.drain()
         if self._reports is not None:
             self._reports.end()
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await self._until_idle(self._config.grace_s, cut_short)
         self._calls.give_up()
         await self._until_idle(_FLUSH_S, asyncio.Event())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
+from gateway.health import Health
 from gateway.security.limits import health_options
 
 
@@ -12,7 +13,7 @@ class HealthPort:
     """Answers as `servicer` does on the other port; `port` is None until it is started."""
 
     def __init__(
-        self, servicer: health.aio.HealthServicer, *interceptors: grpc.aio.ServerInterceptor
+        self, servicer: Health, *interceptors: grpc.aio.ServerInterceptor
     ) -> None:
         self._servicer, self._interceptors = servicer, interceptors
         self._grpc: grpc.aio.Server | None = None
