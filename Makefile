@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR: # a venv without pip is made again, not kept
-.PHONY: help install demo test test-slow lint format verify-chart verify-dashboards screenshot bench bench-search bench-serving bench-train recipe-fashion-mnist rivals runtime audit sbom clean
+.PHONY: help install demo test test-slow lint format verify-chart verify-dashboards chaos screenshot bench bench-search bench-serving bench-train recipe-fashion-mnist rivals runtime audit sbom clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev ## Check style, types, import directions and that generated c
 
 verify-dashboards: $(VENV)/.dev ## Ask a real Prometheus for all that dashboards and rules ask for
 	$(BIN)/python -m tests.charts.monitoring.verification
+
+chaos: $(VENV)/.dev ## Break gateways on purpose and see what callers notice; ONLY=kill tries one
+	$(BIN)/python -m benchmarks.chaos $(if $(ONLY),--only $(ONLY))
 
 screenshot: $(VENV)/.dev ## Take README's picture of the live page again (Chromium)
 	$(BIN)/python -m tests.services.live_page_screenshot

@@ -18,7 +18,7 @@ from gateway.request import Answer, Constraints
 from protos.compofa.v1 import gateway_pb2
 
 DEFAULT_DEADLINE_S = 30.0
-MAX_ATTEMPTS = 4
+MAX_ATTEMPTS = 5  # the most that gRPC makes: over a second and a half, when proxies know better
 _MIB = 1024 * 1024
 _SERVICE_CONFIG = {
     # Where a name means several gateways, all of them are used.
@@ -33,8 +33,9 @@ _SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
-                # The others would be the same again; a full gateway says when to come back.
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+                # The others would be the same again; a full gateway says when to come back. With
+                # CANCELLED gRPC itself ends what has just reached a server that stops.
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             },
         }
     ],

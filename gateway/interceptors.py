@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from gateway.calls import Call, CallObserver, open_call, open_stream
 from gateway.errors import Draining, InvalidRequest, NotReading
+from gateway.parsing import Parse, parsed
 from gateway.request_ids import HEADER, request_id
 from gateway.statuses import abort, is_late, note
 
@@ -28,7 +29,6 @@ MOST_STALLED_S = 60.0  # that a caller may take to read a part of an answer
 if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
-    Parse = Callable[[bytes], Message]
     Method = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
     StreamMethod = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Any, None]]
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -64,6 +64,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._observers = observers
         self._clock = clock
         self._serving: set[asyncio.Task[Any]] = set()
+        self.turned_away = 0  # calls, while draining
         self._given_up = False
         self._draining = asyncio.Event()
 
@@ -105,7 +106,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 functools.partial(
                     self._serve_both, cast("StreamMethod", handler.stream_stream), method
                 ),
-                functools.partial(self._parse, parse, self._largest_message),
+                functools.partial(parsed, parse, self._largest_message),
                 handler.response_serializer,
             )
         if handler.response_streaming:
@@ -113,34 +114,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 functools.partial(
                     self._serve_parts, cast("StreamMethod", handler.unary_stream), method
                 ),
-                functools.partial(self._parse, parse, self._largest_message),
+                functools.partial(parsed, parse, self._largest_message),
                 handler.response_serializer,
             )
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
                 functools.partial(self._serve_stream, cast("Method", handler.stream_unary), method),
-                functools.partial(self._parse, parse, self._largest_streamed),
+                functools.partial(parsed, parse, self._largest_streamed),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             functools.partial(self._serve, cast("Method", handler.unary_unary), method),
-            functools.partial(self._parse, parse, self._largest_message),
+            functools.partial(parsed, parse, self._largest_message),
             handler.response_serializer,
         )
-
-    def _parse(self, parse: Parse, largest: int, raw: bytes) -> Message | InvalidRequest:
-        """The message, or what is wrong with it: gRPC would turn an exception into INTERNAL.
-
-        No frame that an exception's traceback could keep alive holds the raw bytes.
-        """
-        if len(raw) > largest:
-            expected = f"at most {largest} bytes"
-            return InvalidRequest("request", len(raw), expected)
-        try:
-            return parse(raw)
-        except DecodeError:
-            expected = "a protobuf message of this method's type"
-            return InvalidRequest("request", raw[:16], expected)
 
     async def _serve_stream(
         self,
@@ -217,10 +204,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """What is served within counts as in flight; an error in it ends the RPC."""
         task = asyncio.current_task()
         assert task is not None
+        if self.draining:
+            self.turned_away += 1
+            await abort(context, call, Draining())
         self._serving.add(task)
         try:
-            if self.draining:
-                raise Draining
             yield
         except asyncio.CancelledError:
             if self._given_up:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
@@ -29,6 +29,7 @@ from gateway.config import ServerConfig
 from gateway.debugging.opening import debug_pages
 from gateway.engines.net import Net
 from gateway.gauges import add_gauges, loop_lag, process_registry
+from gateway.health import Health
 from gateway.heartbeat import Heartbeat
 from gateway.http import HttpServer, application
 from gateway.images import ELEMENTS
@@ -37,6 +38,7 @@ from gateway.metrics import CallMetrics
 from gateway.opening import running_pipeline
 from gateway.pipeline import Pipeline
 from gateway.ports import check_free, in_address
+from gateway.probes import ProbeInterceptor
 from gateway.security.guard import Guard
 from gateway.security.health_port import HealthPort
 from gateway.security.limits import connection_options
@@ -61,8 +63,8 @@ if TYPE_CHECKING:  # only gateways that learn, hand out, trace or have a page ne
     from gateway.tracing.sending import Tracing
     from gateway.ui.live_page import LivePage
 
-_IDLE_POLLS = 3
 _FLUSH_S = 5.0  # at most, for the last answers to leave; a busy machine may need seconds
+_QUIET_S, _LINGER_S = 0.5, 5.0
 _POLL_S = 0.02
 _LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
 _SERVICES = (native.SERVICE, open_inference.SERVICE, torchserve.SERVICE)
@@ -243,10 +245,11 @@ class Server:
             probes=open_inference.PROBES | torchserve.PROBES,
         )
         self._observers = observers
-        interceptors = [*spans, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
+        probes = ProbeInterceptor(OPEN_METHODS)
+        interceptors = [probes, *spans, self._calls, *guard.interceptors(OPEN_METHODS, RIGHTS)]
         self._grpc = grpc.aio.server(interceptors=interceptors, options=_options(config))
-        self._health = health.aio.HealthServicer()
-        self._health_port = HealthPort(self._health)
+        self._health = Health()
+        self._health_port = HealthPort(self._health, probes)
         add_SubnetGatewayServicer_to_server(
             native.SubnetGateway(pipeline, limits, reports, exports.streams if exports else None),
             self._grpc,
@@ -293,8 +296,7 @@ class Server:
         await self._grpc.start()
         if health_port is not None:
             await self._health_port.start(f"{host}:{health_port}")
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._health.serve(_SERVICES)
 
     @property
     def health_port(self) -> int | None:
@@ -311,7 +313,7 @@ class Server:
         self._calls.drain()
         if self._reports is not None:
             self._reports.end()
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await self._until_idle(self._config.grace_s, cut_short)
         self._calls.give_up()
         await self._until_idle(_FLUSH_S, asyncio.Event())
@@ -320,12 +322,18 @@ class Server:
         self._http.close()
 
     async def _until_idle(self, most_s: float, cut_short: asyncio.Event) -> None:
-        """Idle for a few looks in a row: what has arrived may not have been taken in yet, and would
-        be told CANCELLED by gRPC rather than to ask elsewhere."""
+        """Nothing in flight, and nobody turned away for a while: whoever has not heard yet that the
+        gateway drains is told to ask elsewhere. Once it stops, gRPC would tell them CANCELLED."""
         clock = asyncio.get_running_loop().time
-        until, idle = clock() + most_s, 0
-        while idle < _IDLE_POLLS and clock() < until and not cut_short.is_set():
-            idle = 0 if self._calls.in_flight else idle + 1
+        busy_at = called_at = clock()
+        until, turned_away = busy_at + most_s, self._calls.turned_away
+        while (now := clock()) < until and not cut_short.is_set():
+            if self._calls.in_flight:
+                busy_at = now
+            if self._calls.turned_away != turned_away:
+                called_at, turned_away = now, self._calls.turned_away
+            if now - max(busy_at, called_at) >= _QUIET_S or now - busy_at >= _LINGER_S:
+                return
             await asyncio.sleep(_POLL_S)
 
 

@@ -57,9 +57,22 @@ class Net:
         with self._lock:
             self._pieces = None
 
+    def keep(self) -> None:
+        """Load the weights now, for what is compiled later, whatever the folder holds then."""
+        with self._lock:
+            self._loaded()
+
     def _loaded(self) -> Supernet:
+        """Raises `ValueError` where the folder holds another net by now: its weights must not be
+        served as this one's, nor kept among what was compiled from this one."""
         from supernet import artifact
 
         if self._supernet is None:
-            self._supernet = artifact.load(self._folder).supernet
+            found = artifact.load(self._folder)
+            if found.manifest.artifact_hash != self.manifest.artifact_hash:
+                raise ValueError(
+                    f"artifact {self._folder}: expected the net that is served, "
+                    f"{self.manifest.artifact_hash}, found {found.manifest.artifact_hash}"
+                )
+            self._supernet = found.supernet
         return self._supernet

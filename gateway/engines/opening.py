@@ -95,6 +95,8 @@ def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
 
     whole = WholeSubnets(compile_whole, size_of, usage, max_whole_bytes)
     chain = ChainPrograms(space, backend, net.pieces) if net.has_pieces else None
+    if chain is None:
+        net.keep()  # each subnet is compiled when it first runs, and has no other way to
     net.release()
     return Engine(backend, whole, usage, chain, chain_bytes=_chain_bytes(space) if chain else 0)
 

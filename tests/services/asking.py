@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import grpc
 
+from gateway.client import CallError
+
 
 @contextmanager
 def asking(ask: Callable[[], object]) -> Iterator[list[grpc.StatusCode]]:
@@ -22,6 +24,8 @@ def asking(ask: Callable[[], object]) -> Iterator[list[grpc.StatusCode]]:
                 codes.append(grpc.StatusCode.OK)
             except grpc.RpcError as error:
                 codes.append(error.code())
+            except CallError as error:
+                codes.append(grpc.StatusCode[error.code])
 
     thread = threading.Thread(target=keep_asking)
     thread.start()

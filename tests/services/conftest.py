@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,11 @@ def _tensor(rows: int = 1, resolution: int = 16, seed: int = 0) -> gateway_pb2.T
 
 @contextmanager
 def running(
-    artifact: Path, folder: Path, *options: str, within_s: float = START_WITHIN_S
+    artifact: Path,
+    folder: Path,
+    *options: str,
+    within_s: float = START_WITHIN_S,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[GatewayProcess]:
     """A gateway for `artifact` that keeps everything else in `folder`, killed at the end."""
     port_file, stderr = folder / "ports.json", folder / "stderr.log"
@@ -154,7 +158,7 @@ def running(
     own = {"COMPOFA_STATE_DIR": str(folder / "state"), "OMP_NUM_THREADS": "1"}
     with (
         stderr.open("wb") as log,
-        subprocess.Popen(command, stderr=log, env=os.environ | own) as process,
+        subprocess.Popen(command, stderr=log, env=os.environ | own | dict(environment or {})) as process,
     ):
         try:
             ports = _ports(process, port_file, stderr, within_s)

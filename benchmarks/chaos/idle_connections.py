@@ -1,0 +1,64 @@
+"""1,000 connections that say nothing: what they cost, and that others are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.chaos.connections import connected
+from benchmarks.chaos.descriptors import descriptors, unlimited
+from benchmarks.chaos.load import ARTIFACT, Load, images, loaded, ours, until_answered
+from benchmarks.chaos.outcome import Outcome
+from tests.services.conftest import GatewayProcess, running
+
+COUNT = 1000
+IDLE_S = 25.0  # longer than a gateway waits for a handshake
+ANSWERS = 500
+MOST_KIB = 256  # of memory for one
+KIB = 1024
+
+
+def run(folder: Path) -> Iterator[Outcome]:
+    with (
+        unlimited(),
+        running(ARTIFACT, folder, "--no-request-logs", within_s=120) as gateway,
+        ExitStack() as stack,
+    ):
+        alone = asyncio.run(_asked(gateway))
+        before, open_before = gateway.resident_bytes(), descriptors(gateway)
+        made = connected(gateway.port, COUNT, stack)
+        time.sleep(IDLE_S)
+        alive = sum(connection.is_answered() for connection in made)
+        grown = (gateway.resident_bytes() - before) / COUNT / KIB
+        yield Outcome(
+            f"{COUNT:,} connections, idle for {IDLE_S:g} s",
+            f"{alive:,} alive; {grown:.1f} KiB of memory each",
+            alive == COUNT and grown < MOST_KIB,
+        )
+        load = asyncio.run(_asked(gateway))
+        yield Outcome(
+            "requests meanwhile",
+            f"{load.in_words}; median {load.percentile_ms(50):.1f} ms, "
+            f"{alone.percentile_ms(50):.1f} ms before",
+            not load.failures,
+        )
+        stack.close()
+        left = _until_closed(gateway, open_before)
+        yield Outcome("once they are gone", f"{left} descriptors more than before", left <= 2)
+
+
+async def _asked(gateway: GatewayProcess) -> Load:
+    async with ours(gateway.target) as client, loaded(client, images()) as load:
+        await until_answered(load, ANSWERS)
+    return load
+
+
+def _until_closed(gateway: GatewayProcess, before: int) -> int:
+    """How many descriptors are left over, after a while at most."""
+    until = time.monotonic() + 10
+    while (left := descriptors(gateway) - before) > 0 and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
