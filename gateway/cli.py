@@ -232,13 +232,13 @@ def serve(arguments: argparse.Namespace) -> int:
     given["tracing"] = cli_observing.tracing_of(arguments, os.environ)
     given["ui"] = cli_ui.ui_of(arguments)
     cli_security.quieten()
-    from gateway import server
+    from gateway import process
 
     try:
         config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
     except ValidationError as error:
         raise ValueError(first_error(error)) from None
-    return server.serve(config)
+    return process.serve(config)
 
 
 def _add_infer(commands: Commands) -> None:

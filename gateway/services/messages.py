@@ -14,7 +14,9 @@ import grpc
 import numpy as np
 
 from gateway.calls import Call
+from gateway.config import ServerConfig
 from gateway.errors import InvalidRequest
+from gateway.images import ELEMENTS
 from gateway.request import (
     Answer,
     Constraints,
@@ -27,6 +29,7 @@ from gateway.request import (
 from gateway.stores.tables import DeviceClassInfo
 from protos.compofa.v1 import gateway_pb2
 from supernet.architecture import Architecture
+from supernet.manifest import Manifest
 
 _MESSAGE_OVERHEAD = 64 * 1024  # bytes beside the input itself: names, shape, constraints
 
@@ -42,6 +45,14 @@ class InputLimits:
     def message_bytes(self) -> int:
         """No request that holds an input within these limits is larger."""
         return max(self.tensor_bytes, self.image_bytes) + _MESSAGE_OVERHEAD
+
+
+def input_limits(config: ServerConfig, manifest: Manifest) -> InputLimits:
+    """The largest inputs: a full batch at the artifact's highest resolution."""
+    space = manifest.design_space
+    inputs = space.skeleton.inputs
+    row = math.prod(inputs.shape(max(space.resolutions))) * ELEMENTS[inputs.dtype].itemsize
+    return InputLimits(tensor_bytes=config.max_batch * row, image_bytes=config.max_image_bytes)
 
 
 def constraints_from(
