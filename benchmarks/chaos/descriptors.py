@@ -120,7 +120,9 @@ def _recovered(gateway: GatewayProcess) -> Iterator[Outcome]:
     began = time.monotonic()
     with Client(gateway.target, REFERENCE) as client:
         client.infer(images()[0].given)
-    yield Outcome("a new client, once there are some", f"answered in {time.monotonic() - began:.2f} s", True)
+    yield Outcome(
+        "a new client, once there are some", f"answered in {time.monotonic() - began:.2f} s", True
+    )
     yield _metrics(gateway, "metrics after it")
 
 

@@ -154,9 +154,7 @@ def _channel(gateway: GatewayProcess, stack: ExitStack) -> grpc.Channel:
     return stack.enter_context(grpc.insecure_channel(gateway.target, options))
 
 
-def _code(
-    stub: gateway_pb2_grpc.SubnetGatewayStub, request: gateway_pb2.FetchSubnetRequest
-) -> str:
+def _code(stub: gateway_pb2_grpc.SubnetGatewayStub, request: gateway_pb2.FetchSubnetRequest) -> str:
     """What a fetch of the whole ends in."""
     try:
         for _ in stub.FetchSubnet(request, timeout=60):

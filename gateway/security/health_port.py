@@ -12,9 +12,7 @@ from gateway.security.limits import health_options
 class HealthPort:
     """Answers as `servicer` does on the other port; `port` is None until it is started."""
 
-    def __init__(
-        self, servicer: Health, *interceptors: grpc.aio.ServerInterceptor
-    ) -> None:
+    def __init__(self, servicer: Health, *interceptors: grpc.aio.ServerInterceptor) -> None:
         self._servicer, self._interceptors = servicer, interceptors
         self._grpc: grpc.aio.Server | None = None
         self.port: int | None = None

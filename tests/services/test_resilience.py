@@ -85,9 +85,7 @@ def test_a_kill_costs_what_is_in_flight_and_our_client_nothing(
             for _ in range(CALLERS)
         ]
         client = stack.enter_context(OurClient(envoy.target, ALPHA))
-        kept = [
-            stack.enter_context(asking(lambda: client.infer(rows))) for _ in range(CALLERS)
-        ]
+        kept = [stack.enter_context(asking(lambda: client.infer(rows))) for _ in range(CALLERS)]
         wait_until(lambda: all(len(codes) >= 5 for codes in (*lost, *kept)), 30)
         gateways[0].process.kill()
         gateways[0].process.wait(ENDS_WITHIN_S)
