@@ -89,7 +89,7 @@ def _exhausted(gateway: GatewayProcess) -> Iterator[Outcome]:
 def _waiting(gateway: GatewayProcess) -> Outcome:
     """What it costs that somebody has connected to each port, and cannot be let in."""
     limits = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (16, limits[1]))
     try:
         with ExitStack() as stack:
             for port in (gateway.port, gateway.metrics_port):
