@@ -33,6 +33,7 @@ from benchmarks.chaos.outcome import LIMITS_S, Outcome
 
 RESULT = Path("benchmarks/results/chaos.json")
 
+
 def main() -> int:
     given = _parsed()
     names = given.only or list(LIMITS_S)

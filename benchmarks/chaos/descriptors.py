@@ -89,7 +89,7 @@ def _exhausted(gateway: GatewayProcess) -> Iterator[Outcome]:
 def _waiting(gateway: GatewayProcess) -> Outcome:
     """What it costs that somebody has connected to each port, and cannot be let in."""
     limits = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (16, limits[1]))
     try:
         with ExitStack() as stack:
             for port in (gateway.port, gateway.metrics_port):
@@ -120,7 +120,9 @@ def _recovered(gateway: GatewayProcess) -> Iterator[Outcome]:
     began = time.monotonic()
     with Client(gateway.target, REFERENCE) as client:
         client.infer(images()[0].given)
-    yield Outcome("a new client, once there are some", f"answered in {time.monotonic() - began:.2f} s", True)
+    yield Outcome(
+        "a new client, once there are some", f"answered in {time.monotonic() - began:.2f} s", True
+    )
     yield _metrics(gateway, "metrics after it")
 
 

@@ -92,7 +92,9 @@ def _while_full(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
         _report(client)
         time.sleep(2)
         version = _version(client)
-        yield Outcome("full disk: learned latencies", f"serves on by version {version}", version == 0)
+        yield Outcome(
+            "full disk: learned latencies", f"serves on by version {version}", version == 0
+        )
 
 
 def _with_room_again(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
@@ -101,7 +103,9 @@ def _with_room_again(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
         load = asyncio.run(_asked(gateway))
         written = gateway.stderr.stat().st_size - before
         happened = f"{load.in_words}; {written:,} bytes of log written"
-        yield Outcome("room again: requests", happened, not load.failures and written > ANSWERS * 100)
+        yield Outcome(
+            "room again: requests", happened, not load.failures and written > ANSWERS * 100
+        )
         yield _fetched(client, disk, "room again: FetchSubnet", "OK")
         began = time.monotonic()
         while (version := _version(client)) == 0 and time.monotonic() - began < LEARNED_WITHIN_S:
@@ -131,7 +135,7 @@ async def _asked(gateway: GatewayProcess) -> Load:
 def _fetched(client: Client, disk: Path, tried: str, expected: str) -> Outcome:
     out = disk.parent / "fetched.pt2"
     try:
-        fetched = client.fetch(out, format="torch", deadline_s=120)
+        fetched = client.fetch(out, format="torch", deadline_s=300)
     except CallError as error:
         return Outcome(tried, str(error).partition(": ")[2], error.code == expected)
     return Outcome(tried, f"{fetched.subnet}, {out.stat().st_size:,} bytes", expected == "OK")

@@ -38,9 +38,7 @@ OPTIONS = ("--learn-latency", "--no-request-logs")
 def run(folder: Path) -> Iterator[Outcome]:
     cache = folder / "exports"
     _fill(cache)
-    with running(
-        ARTIFACT, folder, "--export-cache", str(cache), *OPTIONS, within_s=120
-    ) as gateway:
+    with running(ARTIFACT, folder, "--export-cache", str(cache), *OPTIONS, within_s=120) as gateway:
         _fuzz(gateway, WARM_UP)
         before, open_before = gateway.resident_bytes(), descriptors(gateway)
         fuzzed = _fuzz(gateway, MESSAGES)

@@ -45,7 +45,9 @@ Seen = Counter[tuple[str, str, bytes]]
 def run(folder: Path) -> Iterator[Outcome]:
     net = folder / "net"
     shutil.copytree(ARTIFACT, net)
-    asks = [Ask(i.name, i.given, Constraints("reference-cpu", b)) for i in images() for b in BUDGETS_MS]
+    asks = [
+        Ask(i.name, i.given, Constraints("reference-cpu", b)) for i in images() for b in BUDGETS_MS
+    ]
     seen: Seen = Counter()
     with fleet(folder, places=4) as gateways:
         for place in range(2):
@@ -53,7 +55,9 @@ def run(folder: Path) -> Iterator[Outcome]:
         with running_envoy(folder, gateways.ports) as envoy:
             envoy.until_healthy(2)
             load = asyncio.run(_swapped(gateways, envoy, net, asks, seen))
-    yield Outcome("new in beside the old, warm, old drained; two gateways", load.in_words, not load.failures)
+    yield Outcome(
+        "new in beside the old, warm, old drained; two gateways", load.in_words, not load.failures
+    )
     yield _outcome(seen, {ask.name: ask for ask in asks}, net, folder)
 
 
@@ -68,9 +72,7 @@ def replace(folder: Path) -> None:
     artifact.save(folder, old.supernet, description, read_bundled_tables(ARTIFACT))
 
 
-async def _swapped(
-    gateways: Fleet, envoy: Envoy, net: Path, asks: list[Ask], seen: Seen
-) -> Load:
+async def _swapped(gateways: Fleet, envoy: Envoy, net: Path, asks: list[Ask], seen: Seen) -> Load:
     def note(ask: Ask, answer: Inferred) -> None:
         seen[ask.name, answer.subnet, answer.logits.tobytes()] += 1
 
@@ -126,7 +128,10 @@ def expected(
                 given = asks[name].given
                 assert isinstance(given, bytes)
                 x = preparing.prepare(
-                    ImageInput(given), arch.resolution, manifest.design_space, manifest.preprocessing
+                    ImageInput(given),
+                    arch.resolution,
+                    manifest.design_space,
+                    manifest.preprocessing,
                 )
                 logits = np.ascontiguousarray(lane.run(arch, x).logits, np.float32)
                 found.setdefault((name, subnet), set()).add(logits.tobytes())

@@ -30,7 +30,7 @@ LIMITS_S = {
     "kill": 240,
     "hot_swap": 240,
     "clock_jump": 120,
-    "disk_full": 240,
+    "disk_full": 900,
     "descriptors": 120,
     "idle_connections": 120,
     "slow_readers": 180,

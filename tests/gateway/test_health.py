@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.health import NOT_SERVING, SERVING, UNKNOWN, Health
 
 Asked = health_pb2.HealthCheckRequest
+LISTING: Any = health_pb2  # the stubs do not know List yet
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ async def test_check_and_list_say_what_serves(health: Health, stub: Any) -> None
     health.serve(["a", "b"])
     assert await status(stub, "a") == SERVING
     health.drain()
-    listed = (await stub.List(health_pb2.HealthListRequest())).statuses
+    listed = (await stub.List(LISTING.HealthListRequest())).statuses
     assert {name: each.status for name, each in listed.items()} == dict.fromkeys(
         ("", "a", "b"), NOT_SERVING
     )

@@ -1,3 +1,6 @@
+import resource
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -57,3 +60,18 @@ def test_other_paths_are_not_found(server: HttpServer) -> None:
 def test_a_taken_port_is_an_error(server: HttpServer) -> None:
     with pytest.raises(OSError, match="in use"):
         HttpServer("127.0.0.1", server.port, application(CollectorRegistry(), lambda: True))
+
+
+def test_nobody_spins_where_a_connection_cannot_be_let_in(server: HttpServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as peer:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (8, hard))  # not one descriptor more
+        try:
+            peer.connect(("127.0.0.1", server.port))
+            began = time.process_time()
+            time.sleep(1)
+            spent = time.process_time() - began
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert spent < 0.3
+    assert get(server, "/healthz")[0] == 200

@@ -158,7 +158,9 @@ def running(
     own = {"COMPOFA_STATE_DIR": str(folder / "state"), "OMP_NUM_THREADS": "1"}
     with (
         stderr.open("wb") as log,
-        subprocess.Popen(command, stderr=log, env=os.environ | own | dict(environment or {})) as process,
+        subprocess.Popen(
+            command, stderr=log, env=os.environ | own | dict(environment or {})
+        ) as process,
     ):
         try:
             ports = _ports(process, port_file, stderr, within_s)

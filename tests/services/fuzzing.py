@@ -56,7 +56,7 @@ class Fuzzer:
         return wrong
 
     def _begin(self, method: MethodDescriptor, messages: Sequence[bytes]) -> Callable[[], set[str]]:
-        """Start a call; what is returned waits for its end: its status, and those in its answers."""
+        """Start a call; what is returned waits for its statuses, its own and its answers'."""
         path = path_of(method)
         streams = ("stream" if method.client_streaming else "unary",
                    "stream" if method.server_streaming else "unary")  # fmt: skip
