@@ -6,6 +6,7 @@ import argparse
 
 from gateway import cli
 from gateway.commands.observing import tracing_of
+from gateway.commands.ui import ui_of
 from gateway.config import ServerConfig
 from tests.charts.rendering import Object
 
@@ -23,5 +24,5 @@ def served(container: Object) -> ServerConfig:
     arguments = cli.build_parser("compofa").parse_args(container["args"])
     names = ServerConfig.model_fields.keys() & vars(arguments).keys()
     given = {name: getattr(arguments, name) for name in names}
-    given["tracing"] = tracing_of(arguments, {})
+    given |= {"tracing": tracing_of(arguments, {}), "ui": ui_of(arguments)}
     return ServerConfig(**{name: value for name, value in given.items() if value is not None})
