@@ -54,8 +54,10 @@ bench: $(VENV)/.dev ## Run the benchmarks: each prints a table and writes a JSON
 	  echo "$$script"; PYTHONPATH=. $(BIN)/python "$$script"; \
 	done
 
-bench-search: $(VENV)/.dev ## Compare exact search with evolution on the same table
-	$(BIN)/python benchmarks/search.py
+bench-search: $(VENV)/.dev ## Exact search against evolution; what profiles and transfers are worth
+	@set -e; for script in search device_profile transfer; do \
+	  PYTHONPATH=. $(BIN)/python benchmarks/$$script.py; \
+	done
 
 # In this order, for later ones are the longer; about two hours in all, on a machine left alone.
 SERVING := runtimes actuation mixed memory start precision overhead servers slo soak
