@@ -32,7 +32,7 @@ from supernet.architecture import Architecture
 from supernet.latency import read_bundled_tables
 from tests.services.envoy import Envoy, running_envoy
 
-BUDGETS_MS = (1.2, 1.5, 2.0, 3.0, 5.0)
+BUDGETS_MS = (1.6, 1.8, 2.2, 2.6, 5.0)
 ANSWERS_BETWEEN = 300
 CHANGE = 0.02
 # One image a batch: what else is in a batch may change the last bits of an answer.
