@@ -200,10 +200,10 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
 
 def _learning_of(arguments: argparse.Namespace) -> dict[str, object] | None:
     """The fields that the options give. Raises `ValueError` where learning is off."""
+    from gateway.commands.given_options import given_options
     from gateway.config import LearningConfig
 
-    options = {name: getattr(arguments, f"learn_{name}") for name in LearningConfig.model_fields}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = given_options(arguments, LearningConfig.model_fields, "learn_")
     if given and not arguments.learn_latency:
         option = f"--learn-{next(iter(given)).replace('_', '-')}"
         raise ValueError(f"{option}: has no meaning without --learn-latency")

@@ -18,7 +18,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.chaos.load import ARTIFACT, REFERENCE, Load, images, loaded, ours, until_answered
+from benchmarks.chaos.load import (
+    ARTIFACT,
+    REFERENCE,
+    answers_of,
+)
 from benchmarks.chaos.outcome import Outcome
 from gateway.client import CallError, Client
 from supernet.latency import LatencyTable, read_bundled_tables
@@ -80,7 +84,7 @@ def full(disk: Path) -> Iterator[None]:
 def _while_full(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
     with full(disk), Client(gateway.target, REFERENCE) as client:
         before = gateway.stderr.stat().st_size
-        load = asyncio.run(_asked(gateway))
+        load = asyncio.run(answers_of(gateway.target, ANSWERS))
         written = gateway.stderr.stat().st_size - before
         yield Outcome(
             "full disk: requests, and a log line for each",
@@ -100,7 +104,7 @@ def _while_full(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
 def _with_room_again(gateway: GatewayProcess, disk: Path) -> Iterator[Outcome]:
     with Client(gateway.target, REFERENCE) as client:
         before = gateway.stderr.stat().st_size
-        load = asyncio.run(_asked(gateway))
+        load = asyncio.run(answers_of(gateway.target, ANSWERS))
         written = gateway.stderr.stat().st_size - before
         happened = f"{load.in_words}; {written:,} bytes of log written"
         yield Outcome(
@@ -122,14 +126,8 @@ def _started(disk: Path, folder: Path) -> Outcome:
     place.mkdir()
     own = {"COMPOFA_STATE_DIR": str(disk / "state"), "XDG_CACHE_HOME": str(disk / "cache")}
     with running(ARTIFACT, place, environment=own, within_s=120) as gateway:
-        load = asyncio.run(_asked(gateway))
+        load = asyncio.run(answers_of(gateway.target, ANSWERS))
     return Outcome("a gateway starts on a full disk", load.in_words, not load.failures)
-
-
-async def _asked(gateway: GatewayProcess) -> Load:
-    async with ours(gateway.target) as client, loaded(client, images()) as load:
-        await until_answered(load, ANSWERS)
-    return load
 
 
 def _fetched(client: Client, disk: Path, tried: str, expected: str) -> Outcome:

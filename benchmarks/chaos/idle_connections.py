@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.chaos.connections import connected
 from benchmarks.chaos.descriptors import descriptors, unlimited
-from benchmarks.chaos.load import ARTIFACT, Load, images, loaded, ours, until_answered
+from benchmarks.chaos.load import ARTIFACT, answers_of
 from benchmarks.chaos.outcome import Outcome
 from tests.services.conftest import GatewayProcess, running
 
@@ -27,7 +27,7 @@ def run(folder: Path) -> Iterator[Outcome]:
         running(ARTIFACT, folder, "--no-request-logs", within_s=120) as gateway,
         ExitStack() as stack,
     ):
-        alone = asyncio.run(_asked(gateway))
+        alone = asyncio.run(answers_of(gateway.target, ANSWERS))
         before, open_before = gateway.resident_bytes(), descriptors(gateway)
         made = connected(gateway.port, COUNT, stack)
         time.sleep(IDLE_S)
@@ -38,7 +38,7 @@ def run(folder: Path) -> Iterator[Outcome]:
             f"{alive:,} alive; {grown:.1f} KiB of memory each",
             alive == COUNT and grown < MOST_KIB,
         )
-        load = asyncio.run(_asked(gateway))
+        load = asyncio.run(answers_of(gateway.target, ANSWERS))
         yield Outcome(
             "requests meanwhile",
             f"{load.in_words}; median {load.percentile_ms(50):.1f} ms, "
@@ -48,12 +48,6 @@ def run(folder: Path) -> Iterator[Outcome]:
         stack.close()
         left = _until_closed(gateway, open_before)
         yield Outcome("once they are gone", f"{left} descriptors more than before", left <= 2)
-
-
-async def _asked(gateway: GatewayProcess) -> Load:
-    async with ours(gateway.target) as client, loaded(client, images()) as load:
-        await until_answered(load, ANSWERS)
-    return load
 
 
 def _until_closed(gateway: GatewayProcess, before: int) -> int:

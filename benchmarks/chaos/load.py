@@ -165,6 +165,13 @@ async def until_answered(load: Load, more: int, within_s: float = 60.0) -> None:
             await asyncio.sleep(0.01)
 
 
+async def answers_of(target: str, count: int) -> Load:
+    """So many answers to our client, one after the other."""
+    async with ours(target) as client, loaded(client, images()) as load:
+        await until_answered(load, count)
+    return load
+
+
 def images(each_class: int = 1) -> list[Ask]:
     """Real images that ship with the net."""
     folders = sorted(path for path in (ARTIFACT.parent / "images").iterdir() if path.is_dir())

@@ -18,11 +18,8 @@ from benchmarks.chaos.load import (
     ARTIFACT,
     REFERENCE,
     Load,
+    answers_of,
     candidates,
-    images,
-    loaded,
-    ours,
-    until_answered,
 )
 from benchmarks.chaos.outcome import Outcome
 from gateway.client_values import infer_request
@@ -51,7 +48,7 @@ def run(folder: Path) -> Iterator[Outcome]:
     subnet = _fill(cache)
     options = ("--export-cache", str(cache), "--max-fetches", str(FETCHES), "--no-request-logs")
     with running(ARTIFACT, folder, *options, within_s=120) as gateway:
-        alone = asyncio.run(_asked(gateway))
+        alone = asyncio.run(answers_of(gateway.target, ANSWERS))
         yield from _streams(gateway, alone)
         yield from _fetches(gateway, alone, subnet)
         yield from _watches(gateway)
@@ -189,15 +186,9 @@ def _settled(gateway: GatewayProcess) -> int:
 
 
 def _others(gateway: GatewayProcess, alone: Load) -> Outcome:
-    load = asyncio.run(_asked(gateway))
+    load = asyncio.run(answers_of(gateway.target, ANSWERS))
     happened = (
         f"{load.in_words}; median {load.percentile_ms(50):.1f} ms, "
         f"{alone.percentile_ms(50):.1f} ms before"
     )
     return Outcome("others meanwhile", happened, not load.failures)
-
-
-async def _asked(gateway: GatewayProcess) -> Load:
-    async with ours(gateway.target) as client, loaded(client, images()) as load:
-        await until_answered(load, ANSWERS)
-    return load

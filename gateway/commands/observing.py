@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from gateway.commands.given_options import given_options
 from gateway.tracing.config import TracingConfig, is_asked_for, is_switched_off
 from supernet.commandline import UsageError
 
@@ -32,8 +33,7 @@ def tracing_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Tra
 
     from supernet.validation import first_error
 
-    options = {name: getattr(arguments, name) for name in TracingConfig.model_fields}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = given_options(arguments, TracingConfig.model_fields)
     if arguments.trace_endpoint is None and not is_asked_for(environ):
         if given:
             raise UsageError(

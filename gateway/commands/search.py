@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gateway import cli
+from gateway.commands.given_options import given_options
 from gateway.request import Constraints, Selection
 from gateway.select import Candidates, select
 from supernet.architecture import Architecture
@@ -89,8 +90,7 @@ def _selection(
     if reason is not None:
         warn(f"searched the catalog's {len(manifest.catalog)} subnets only: {reason}")
         return select(candidates, constraints)
-    asked = {name: getattr(arguments, name) for name in ("population", "generations", "seed")}
-    evolution = Evolution(**{name: value for name, value in asked.items() if value is not None})
+    evolution = Evolution(**given_options(arguments, ("population", "generations", "seed")))
     whole = ElasticSearch(arguments.artifact, manifest, candidates, table)
     if whole.missing:
         warn(f"the table of {table.device_class!r} lacks {whole.missing} blocks: left out")

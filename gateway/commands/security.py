@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from gateway.commands.given_options import given_options
 from gateway.security.config import SecurityConfig
 from supernet.commandline import UsageError
 
@@ -29,9 +30,8 @@ def security_of(arguments: argparse.Namespace) -> SecurityConfig:
 
     from supernet.validation import first_error
 
-    options = {name: getattr(arguments, name) for name in SecurityConfig.model_fields}
     try:
-        return SecurityConfig(**{name: v for name, v in options.items() if v is not None})
+        return SecurityConfig(**given_options(arguments, SecurityConfig.model_fields))
     except ValidationError as error:
         raise UsageError(first_error(error)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
+from gateway.commands.given_options import given_options
 from gateway.ui.config import UiConfig
 from supernet.commandline import UsageError
 
@@ -23,8 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def ui_of(arguments: argparse.Namespace) -> dict[str, object] | None:
     """The fields that the options give; None where there is no page. Raises `UsageError`."""
-    options = {name: getattr(arguments, f"ui_{name}") for name in UiConfig.model_fields}
-    given: dict[str, object] = {name: v for name, v in options.items() if v is not None}
+    given = given_options(arguments, UiConfig.model_fields, "ui_")
     if given and not arguments.ui:
         option = f"--ui-{next(iter(given)).replace('_', '-')}"
         raise UsageError(f"{option}: has no meaning without --ui")

@@ -39,7 +39,7 @@ async def following(follower: TableFollower, up: bool = True) -> AsyncIterator[T
         await task
 
 
-async def until(condition: Callable[[], bool], within_s: float) -> None:
+async def until(condition: Callable[[], object], within_s: float) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)

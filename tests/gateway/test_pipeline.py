@@ -43,6 +43,7 @@ from supernet.extract import extract
 from supernet.latency import LatencyTable, read_bundled_tables
 from supernet.manifest import read_manifest
 from supernet.model import Supernet
+from tests.gateway.following import until
 
 ALPHA = Constraints("alpha")
 Values = NDArray[np.float32]
@@ -135,12 +136,6 @@ def tensor(rows: int = 1, resolution: int = 16) -> TensorInput:
 async def entered(engine: GatedEngine) -> None:
     """Wait until a worker stands at the gate."""
     assert await asyncio.to_thread(engine.entered.acquire, timeout=30)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_an_image_is_answered_by_the_subnet_selected(make: Make, image: ImageInput) -> None:
@@ -236,7 +231,7 @@ async def test_the_queue_is_bounded(make: Make, engine: GatedEngine, image: Imag
     pipeline = make(max_pending=3)
     engine.gate.clear()
     waiting = [asyncio.create_task(pipeline.infer(image, ALPHA)) for _ in range(3)]
-    await until(lambda: pipeline.pending == 3)
+    await until(lambda: pipeline.pending == 3, 10)
     with pytest.raises(QueueFull) as caught:
         await pipeline.infer(image, ALPHA)
     assert caught.value.retry_after_s > 0
@@ -256,7 +251,7 @@ async def test_a_filling_queue_takes_smaller_subnets_first(
     first = asyncio.create_task(pipeline.infer(image, ALPHA))
     await entered(engine)
     waiting = [first, *(asyncio.create_task(pipeline.infer(image, ALPHA)) for _ in range(7))]
-    await until(lambda: pipeline.pending == 8)
+    await until(lambda: pipeline.pending == 8, 10)
     engine.gate.set()
     answers = await asyncio.gather(*waiting)
     idle = pipeline.select(ALPHA)
@@ -295,7 +290,7 @@ async def test_a_cancelled_request_gives_its_place_back(
     await entered(engine)
     for _ in range(5):
         waiting = asyncio.create_task(pipeline.infer(image, ALPHA))
-        await until(lambda: pipeline.pending == 2)
+        await until(lambda: pipeline.pending == 2, 10)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -348,7 +343,7 @@ async def test_one_bad_input_does_not_fail_its_neighbours(
     poison = tensor(rows=3)
     inputs: list[ModelInput] = [image, ImageInput(b"no image"), poison, image]
     waiting = [asyncio.create_task(pipeline.infer(each, ALPHA)) for each in inputs]
-    await until(lambda: pipeline.pending == 5)
+    await until(lambda: pipeline.pending == 5, 10)
     engine.fails_on = lambda x: len(x) >= 3  # the batch, and the poison alone
     engine.gate.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -17,6 +17,7 @@ from gateway.exports.key import ExportKey
 from gateway.exports.library import ExportLibrary
 from gateway.exports.metrics import ExportMetrics
 from tests.full_disk import files_at_most
+from tests.gateway.following import until
 
 
 def key(number: int = 1) -> ExportKey:
@@ -89,16 +90,10 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         await each.library.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_all_who_wait_share_one_build(make: Make) -> None:
     bench = make()
     tasks = [bench.wait_for() for _ in range(20)]
-    await until(lambda: bench.builder.begun)
+    await until(lambda: bench.builder.begun, 5)
     tasks += [bench.wait_for() for _ in range(20)]
     bench.builder.go.set()
     assert set(await asyncio.gather(*tasks)) == {b"d2-2@1d"}
@@ -113,21 +108,21 @@ async def test_all_who_wait_share_one_build(make: Make) -> None:
 async def test_the_build_ends_with_the_last_who_waits(make: Make, tmp_path: Path) -> None:
     bench = make()
     tasks = [bench.wait_for() for _ in range(3)]
-    await until(lambda: bench.builder.begun)
+    await until(lambda: bench.builder.begun, 5)
     for task in tasks[:2]:
         task.cancel()
     await asyncio.sleep(0.05)
     assert bench.builder.killed == 0
     tasks[2].cancel()
-    await until(lambda: bench.builder.killed == 1)
-    await until(lambda: not list((tmp_path / "exports").iterdir()))
+    await until(lambda: bench.builder.killed == 1, 5)
+    await until(lambda: not list((tmp_path / "exports").iterdir()), 5)
     assert bench.builds("cancelled") == 1
 
 
 async def test_one_who_comes_while_it_is_being_killed_gets_a_new_one(make: Make) -> None:
     bench = make()
     first = bench.wait_for()
-    await until(lambda: bench.builder.begun)
+    await until(lambda: bench.builder.begun, 5)
     first.cancel()
     second = bench.wait_for()
     bench.builder.go.set()
@@ -138,7 +133,7 @@ async def test_one_who_comes_while_it_is_being_killed_gets_a_new_one(make: Make)
 async def test_so_many_are_built_at_once(make: Make) -> None:
     bench = make(max_builds=2)
     tasks = [bench.wait_for(number) for number in range(1, 7)]
-    await until(lambda: bench.builder.begun == 2)
+    await until(lambda: bench.builder.begun == 2, 5)
     await asyncio.sleep(0.05)
     assert bench.builder.begun == 2
     bench.builder.go.set()
@@ -149,7 +144,7 @@ async def test_so_many_are_built_at_once(make: Make) -> None:
 async def test_one_who_waits_for_a_place_can_give_up(make: Make) -> None:
     bench = make()
     first = bench.wait_for(1)
-    await until(lambda: bench.builder.begun)
+    await until(lambda: bench.builder.begun, 5)
     second = bench.wait_for(2)
     await asyncio.sleep(0.05)
     second.cancel()
@@ -187,7 +182,7 @@ async def test_an_export_larger_than_the_bound_is_read_and_then_goes(
     assert len(export.read(0, 10_000)) == 6000
     assert [path.suffix for path in (tmp_path / "exports").iterdir()] == [".export"]
     bench.library.close_export(export)
-    await until(lambda: not list((tmp_path / "exports").iterdir()))
+    await until(lambda: not list((tmp_path / "exports").iterdir()), 5)
 
 
 async def test_whoever_gives_up_when_leaves_nothing_open(make: Make) -> None:
@@ -208,7 +203,7 @@ async def test_whoever_gives_up_when_leaves_nothing_open(make: Make) -> None:
 async def test_two_on_one_folder_build_once(make: Make) -> None:
     benches = [make(), make()]
     tasks = [bench.wait_for() for bench in benches]
-    await until(lambda: sum(bench.builder.begun for bench in benches))
+    await until(lambda: sum(bench.builder.begun for bench in benches), 5)
     for bench in benches:
         bench.builder.go.set()
     assert await asyncio.gather(*tasks) == [b"d2-2@1d"] * 2
@@ -218,7 +213,7 @@ async def test_two_on_one_folder_build_once(make: Make) -> None:
 async def test_closing_ends_what_is_built(make: Make, tmp_path: Path) -> None:
     bench = make()
     task = bench.wait_for()
-    await until(lambda: bench.builder.begun)
+    await until(lambda: bench.builder.begun, 5)
     await bench.library.close()
     assert bench.builder.killed == 1
     assert list((tmp_path / "exports").iterdir()) == []
