@@ -18,6 +18,7 @@ from supernet.commandline import Parser, run
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gateway.config import ServerConfig
     from gateway.device_classes import DeviceClasses
     from gateway.request import Constraints
 
@@ -36,6 +37,7 @@ def main(argv: list[str], prog: str = "compofa") -> int:
 def build_parser(prog: str) -> Parser:
     """Every command of the gateway, with its options."""
     from gateway.commands import fetch as cli_fetch
+    from gateway.commands import plan as cli_plan
     from gateway.commands import search as cli_search
     from gateway.commands import tables as cli_tables
     from gateway.commands import token as cli_token
@@ -49,6 +51,7 @@ def build_parser(prog: str) -> Parser:
     _add_serve(commands)
     _add_infer(commands)
     cli_fetch.add_command(commands)
+    cli_plan.add_command(commands)
     cli_token.add_commands(commands)
     _add_demo(commands)
     return parser
@@ -68,6 +71,39 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         help="latency tables, as sqlite:///path or redis://host; by default COMPOFA_STORE or a "
         "file in your state folder",
     )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The options that say what runs batches, and how many requests wait for it."""
+    parser.add_argument("--max-batch", type=int, help="most rows in one tensor")
+    parser.add_argument("--max-pending", type=int, help="most requests waiting or running")
+    parser.add_argument("--max-resident-mib", type=int, help="weights of subnets compiled whole")
+    parser.add_argument("--engine", choices=("auto", "openvino", "torch"), help="auto by default")
+    parser.add_argument("--precision", choices=("f32", "bf16"), help="f32 by default")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; a GPU if there is")
+    parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
+    parser.add_argument("--workers", type=int, help="batches at once; by default what cores allow")
+    parser.add_argument("--threads", type=int, help="cores for one batch; by default 2")
+
+
+def server_config(arguments: argparse.Namespace, **more: object) -> ServerConfig:
+    """What the options say and `more`; what is not given keeps its default. Raises `ValueError`."""
+    from pydantic import ValidationError
+
+    from gateway.config import MIB, ServerConfig
+    from supernet.validation import first_error
+
+    given = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name in ServerConfig.model_fields and value is not None
+    }
+    if arguments.max_resident_mib is not None:
+        given["max_resident_bytes"] = arguments.max_resident_mib * MIB
+    try:
+        return ServerConfig(**given | more)
+    except ValidationError as error:
+        raise ValueError(first_error(error)) from None
 
 
 def constraints_of(arguments: argparse.Namespace) -> Constraints:
@@ -132,15 +168,7 @@ def _add_serve(commands: Commands) -> None:
     add_store(parser)
     parser.add_argument("--fallback-device-class", metavar="NAME", help="for unknown ones")
     parser.add_argument("--grace-s", type=float, help="how long a drain may take")
-    parser.add_argument("--max-batch", type=int, help="most rows in one tensor")
-    parser.add_argument("--max-pending", type=int, help="most requests waiting or running")
-    parser.add_argument("--max-resident-mib", type=int, help="weights of subnets compiled whole")
-    parser.add_argument("--engine", choices=("auto", "openvino", "torch"), help="auto by default")
-    parser.add_argument("--precision", choices=("f32", "bf16"), help="f32 by default")
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; a GPU if there is")
-    parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
-    parser.add_argument("--workers", type=int, help="batches at once; by default one a core")
-    parser.add_argument("--threads", type=int, help="cores for one batch, 1 by default")
+    add_engine(parser)
     parser.add_argument("--no-request-logs", action="store_true")
     parser.add_argument(
         "--log-level",
@@ -211,33 +239,23 @@ def _learning_of(arguments: argparse.Namespace) -> dict[str, object] | None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. What is not given keeps the configuration's default."""
-    from pydantic import ValidationError
-
+    """Serve until SIGTERM or SIGINT."""
     from gateway.commands import observing as cli_observing
     from gateway.commands import security as cli_security
     from gateway.commands import ui as cli_ui
-    from gateway.config import MIB, ServerConfig
-    from supernet.validation import first_error
 
-    given = {
-        name: value
-        for name, value in vars(arguments).items()
-        if name in ServerConfig.model_fields and value is not None
+    more = {
+        "exports": _exports_of(arguments),
+        "learning": _learning_of(arguments),
+        "security": cli_security.security_of(arguments),
+        "tracing": cli_observing.tracing_of(arguments, os.environ),
+        "ui": cli_ui.ui_of(arguments),
+        "log_requests": not arguments.no_request_logs,
     }
-    if arguments.max_resident_mib is not None:
-        given["max_resident_bytes"] = arguments.max_resident_mib * MIB
-    given |= {"exports": _exports_of(arguments), "learning": _learning_of(arguments)}
-    given["security"] = cli_security.security_of(arguments)
-    given["tracing"] = cli_observing.tracing_of(arguments, os.environ)
-    given["ui"] = cli_ui.ui_of(arguments)
     cli_security.quieten()
+    config = server_config(arguments, **more)
     from gateway import process
 
-    try:
-        config = ServerConfig(**given, log_requests=not arguments.no_request_logs)
-    except ValidationError as error:
-        raise ValueError(first_error(error)) from None
     return process.serve(config)
 
 

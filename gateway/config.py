@@ -158,9 +158,12 @@ class ServerConfig(BaseModel):
         "folder if absent",
     )
     workers: Count | None = Field(
-        default=None, description="batches that run at once; if absent one a core, two on a GPU"
+        default=None,
+        description="batches that run at once; if absent what cores allow, two on a GPU",
     )
-    threads: Count = Field(default=1, description="cores for one batch")
+    threads: Count | None = Field(
+        default=None, description="cores for one batch; two if absent, where there are two"
+    )
     log_requests: bool = Field(default=True, description="one JSON line a request")
     log_level: Level = Field(
         default="info",

@@ -2,7 +2,8 @@
 
 Latency tables speak of the caller's device; these times are the gateway's own. A correction is the
 ratio of what a run took to what was expected of it. Each subnet has one, and all share one, which
-holds for those that did not run lately: a machine that slows down slows all of them.
+holds for those that did not run lately: a machine that slows down slows all of them. Where nothing
+runs, corrections fade.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from gateway.engines.costs import Line
 
 SMOOTHING_S = 2.0  # the time in which an old ratio loses all but a third of its weight
-NEWEST_AT_LEAST = 0.05  # of the weight, however fast runs follow one another
-FORGOTTEN_AFTER_S = 30.0  # so that one slow spell does not shut a subnet out for good
+NEWEST_AT_LEAST, NEWEST_AT_MOST = 0.05, 0.5
+"""Of the weight: however fast runs follow one another; and of one that took long by accident."""
+FRESH_S = 1.0
+"""What is older fades: what ran lately may have been shut out because it was slow, and only runs
+can say that it no longer is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class Mean:
 
     value: float
     at: float
+
+    def now(self, neutral: float, now: float) -> float:
+        """The mean, fading to `neutral` once it is no longer fresh."""
+        age_s = max(0.0, now - self.at - FRESH_S)
+        return neutral + (self.value - neutral) * math.exp(-age_s / SMOOTHING_S)
 
 
 class EngineTimes:
@@ -38,8 +47,7 @@ class EngineTimes:
         self._lines, self._clock = lines, clock
         self._lock = threading.Lock()
         self._subnets: dict[str, Mean] = {}
-        self._all: Mean | None = None
-        self._preparation: Mean | None = None
+        self._all = self._preparation = Mean(0.0, -math.inf)
 
     def record(self, subnet: str, images: int, ms: float) -> float:
         """Take in what one run took. Returns what was expected of it, in ms."""
@@ -47,34 +55,35 @@ class EngineTimes:
         ratio = ms / max(self._lines(subnet).ms(images), 1e-6)
         now = self._clock()
         with self._lock:
-            self._subnets[subnet] = _updated(self._subnets.get(subnet), ratio, now)
-            self._all = _updated(self._all, ratio, now)
+            before = self._subnets.get(subnet, self._all)
+            self._subnets[subnet] = _updated(before, ratio, 1.0, now)
+            self._all = _updated(self._all, ratio, 1.0, now)
         return expected
 
     def record_preparation(self, images: int, ms: float) -> None:
         """Take in what decoding, resizing and normalising took."""
         now = self._clock()
         with self._lock:
-            self._preparation = _updated(self._preparation, ms / images, now)
+            self._preparation = _updated(self._preparation, ms / images, 0.0, now)
 
     def expected_ms(self, subnet: str, images: int) -> float:
         """What a worker is expected to need for so many images, preparation included."""
-        preparation = self._preparation
-        return self._engine_ms(subnet, images) + (preparation.value if preparation else 0) * images
+        preparation_ms = self._preparation.now(0.0, self._clock())
+        return self._engine_ms(subnet, images) + preparation_ms * images
 
     def _engine_ms(self, subnet: str, images: int) -> float:
         return self._lines(subnet).ms(images) * self._ratio(subnet)
 
     def _ratio(self, subnet: str) -> float:
-        since = self._clock() - FORGOTTEN_AFTER_S
-        for mean in (self._subnets.get(subnet), self._all):
-            if mean is not None and mean.at >= since:
-                return mean.value
-        return 1.0
+        now = self._clock()
+        shared = self._all.now(1.0, now)
+        own = self._subnets.get(subnet)
+        return shared if own is None else own.now(shared, now)
 
 
-def _updated(old: Mean | None, value: float, now: float) -> Mean:
-    if old is None or old.at < now - FORGOTTEN_AFTER_S:
-        return Mean(value, now)
-    weight = max(NEWEST_AT_LEAST, 1 - math.exp(-(now - old.at) / SMOOTHING_S))
-    return Mean(old.value + weight * (value - old.value), now)
+def _updated(old: Mean, value: float, neutral: float, now: float) -> Mean:
+    """The longer ago the old one, the less it weighs."""
+    weight = 1 - math.exp(-(now - old.at) / SMOOTHING_S)
+    weight = min(NEWEST_AT_MOST, max(NEWEST_AT_LEAST, weight))
+    mean = old.now(neutral, now)
+    return Mean(mean + weight * (value - mean), now)

@@ -10,6 +10,8 @@ import platformdirs
 
 from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
+from gateway.engines.costs import Costs, CostsByMacs
+from gateway.engines.engine import Engine
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
@@ -17,6 +19,7 @@ from gateway.pipeline import Pipeline, Watch
 from gateway.stores.by_url import read_device_classes
 
 _WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
+_MOST_THREADS = 2  # for a batch: a second core nearly halves a run, and so each deadline's risk
 
 
 @contextmanager
@@ -38,16 +41,7 @@ def running_pipeline(
     """A pipeline as `config` wants it. It can answer at once; what runs most is compiled whole
     beside it. Raises `ValueError` where the engine cannot be had."""
     manifest = net.manifest
-    cache = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
-    backend = make_backend(
-        config.engine,
-        threads=config.threads,
-        precision=config.precision,
-        device=config.device,
-        cache=cache / manifest.artifact_hash,
-    )
-    engine = make_engine(net, backend, config.max_resident_bytes)
-    costs = measured_costs(engine, manifest.design_space)
+    engine, costs = opened_engine(config, net)
     hot = HotSubnets(engine.whole, engine.usage)
     pipeline = Pipeline(
         manifest,
@@ -56,7 +50,7 @@ def running_pipeline(
         costs,
         max_batch=config.max_batch,
         max_pending=config.max_pending,
-        num_workers=config.workers or _workers(config.threads, on_gpu=backend.on_gpu),
+        num_workers=num_workers(config, engine),
         watch=watch,
     )
     with pipeline:
@@ -68,5 +62,29 @@ def running_pipeline(
             hot.close()
 
 
-def _workers(threads: int, *, on_gpu: bool) -> int:
-    return _WORKERS_OF_GPU if on_gpu else max(1, cpus() // threads)
+def opened_engine(config: ServerConfig, net: Net) -> tuple[Engine, Costs | CostsByMacs]:
+    """Ready to run, and what its runs cost. Raises `ValueError` where it cannot be had."""
+    cache = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
+    threads = num_threads(config)
+    backend = make_backend(
+        config.engine,
+        threads=threads,
+        lanes=config.workers or max(1, cpus() // threads),
+        precision=config.precision,
+        device=config.device,
+        cache=cache / net.manifest.artifact_hash,
+    )
+    engine = make_engine(net, backend, config.max_resident_bytes)
+    return engine, measured_costs(engine, net.manifest.design_space)
+
+
+def num_threads(config: ServerConfig) -> int:
+    """How many cores run one batch."""
+    return config.threads or min(_MOST_THREADS, cpus())
+
+
+def num_workers(config: ServerConfig, engine: Engine) -> int:
+    """How many batches run at once."""
+    if config.workers is not None:
+        return config.workers
+    return _WORKERS_OF_GPU if engine.backend.on_gpu else max(1, cpus() // num_threads(config))

@@ -11,6 +11,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,13 +21,15 @@ from gateway.config import DEFAULT_MAX_PENDING
 from gateway.device_classes import DeviceClasses
 from gateway.engine_times import EngineTimes
 from gateway.engines.costs import Line
+from gateway.engines.opening import cpus
 from gateway.errors import DeadlineExceeded
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
 from gateway.scheduling.batch_runner import BatchRunner, Lane
+from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.job import Job
-from gateway.scheduling.ladder import Ladder, ladder
-from gateway.scheduling.scheduler import Limits, RunBatch, Scheduler
-from gateway.select import Candidates, Goal, select
+from gateway.scheduling.ladder import Ladder, ladder_of
+from gateway.scheduling.scheduler import RunBatch, Scheduler
+from gateway.select import Candidates, select
 from gateway.stores.tables import DeviceClassInfo
 from supernet.manifest import Manifest
 
@@ -89,6 +92,7 @@ class Pipeline:
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
         self._times = EngineTimes(costs.of, clock)
+        self._preparers = ThreadPoolExecutor(cpus(), thread_name_prefix="prepare")
         self._scheduler = Scheduler(
             lambda: self._worker(watch),
             self._times,
@@ -164,6 +168,7 @@ class Pipeline:
     def close(self) -> None:
         """Answer what waits, and give the workers up."""
         self._scheduler.close()
+        self._preparers.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -178,10 +183,9 @@ class Pipeline:
 
     def _worker(self, watch: Watch | None) -> RunBatch:
         lane = self.engine.lane()
-        if watch is None:
-            return BatchRunner(lane, self.manifest, self._times, self._clock)
-        runner = BatchRunner(watch.lane(lane), self.manifest, self._times, self._clock)
-        return watch.worker(runner)
+        seen = lane if watch is None else watch.lane(lane)
+        runner = BatchRunner(seen, self.manifest, self._times, self._clock, self._preparers)
+        return runner if watch is None else watch.worker(runner)
 
     def _job(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None
@@ -211,9 +215,4 @@ class Pipeline:
     def _new_ladder(
         self, candidates: Candidates, constraints: Constraints, max_resolution: int | None
     ) -> Ladder:
-        """Raises `NoSubnet` where nothing satisfies the constraints."""
-        select(candidates, constraints, max_resolution=max_resolution)
-        goal = Goal.of(constraints, candidates.default_budget_ms)
-        steps = ladder(candidates.tier(max_resolution), goal, self._engine_ms)
-        assert steps is not None, "what can be selected can be served"
-        return steps
+        return ladder_of(candidates, constraints, self._engine_ms, max_resolution)

@@ -15,10 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import io
 import json
-import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,38 +23,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from bound import Choice, best_possible
 from load import measured
 from net import DEVICE_CLASS, FIXED, imagenet_artifact, only
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from replay import Choose, Outcome, Times, photographs, replay
 from rich.console import Console
 from rich.table import Table
 from served import METHOD, gateway
 
+from gateway.capacity.traffic import Recorded
 from gateway.engines.opening import cpus
-from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
+from protos.compofa.v1 import gateway_pb2
 from supernet.manifest import read_manifest
 
 ARRIVALS = Path(__file__).parents[3] / "shared/data/azure_code_arrivals.csv"
 RESULT = Path("benchmarks/results/serving-slo.json")
-PICTURES, SIDE = 32, 256
 BUSY_SHARE = 0.05
-
-Times = NDArray[np.float64]
-Choose = Callable[[], str]
-"""The device class of the next request."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Of one request: seconds from its arrival to its answer, and the answer's accuracy."""
-
-    arrived_s: float
-    taken_s: float
-    accuracy: float | None
 
 
 @dataclass(slots=True)
@@ -87,15 +69,16 @@ def main() -> None:
     parser.add_argument("--deadlines-ms", type=float, nargs="+", default=(50.0, 100.0))
     parser.add_argument("--requests", type=int, help="of the trace, from its start; all by default")
     given = parser.parse_args()
-    trace, images = read_arrivals(given.arrivals)[: given.requests], photographs()
+    trace = Recorded(Recorded.read(given.arrivals).arrivals_s[: given.requests])
+    images = photographs()
     artifact = imagenet_artifact()
     accuracy_of = {e.subnet: e.accuracy for e in read_manifest(artifact).catalog.entries}
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, gateway(artifact, Path(folder)) as target:
-        rates = {s: _capacity(target, s, images[0], Path(folder)) for s in FIXED}
+        rates = {s: capacity(target, s, images[0], Path(folder)) for s in FIXED}
         choices = [Choice(accuracy_of[s], cpus() / rates[s]) for s in FIXED]
         for speed in given.speeds:
-            arrivals = compressed(trace, speed * rates[FIXED[-1]])
+            arrivals = trace.at(speed * rates[FIXED[-1]]) / 1000
             for deadline_ms in given.deadlines_ms:
                 setting = {"speed": speed, "deadline_ms": deadline_ms}
                 bound = best_possible(arrivals, choices, deadline_ms / 1000, cpus())
@@ -111,31 +94,7 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
-def read_arrivals(path: Path) -> Times:
-    """Seconds from the first, sorted."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    found = [float(row[0]) for row in rows if row[0].replace(".", "", 1).isdigit()]
-    return np.sort(np.array(found)) - min(found)
-
-
-def compressed(arrivals_s: Times, rate: float) -> Times:
-    """The same arrivals at `rate` a second on average."""
-    return arrivals_s * (len(arrivals_s) / arrivals_s[-1] / rate)
-
-
-def photographs() -> list[bytes]:
-    """JPEGs of blurred noise: about as many bytes as a photograph of the size."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(PICTURES):
-        noise = Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8))
-        file = io.BytesIO()
-        noise.filter(ImageFilter.GaussianBlur(1.5)).save(file, "JPEG", quality=90)
-        found.append(file.getvalue())
-    return found
-
-
-def _capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:
+def capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:
     """Answers a second in a closed loop of 64."""
     request = folder / "request"
     message = gateway_pb2.InferRequest(device_class=only(subnet), image=image)
@@ -148,53 +107,13 @@ def _policies(
     target: str, arrivals: Times, images: list[bytes], deadline_s: float
 ) -> Sequence[tuple[str, list[Outcome]]]:
     def run(choose: Choose, heard: Callable[[bool], None] = lambda _: None) -> list[Outcome]:
-        return asyncio.run(_replay(target, arrivals, images, deadline_s, choose, heard))
+        return asyncio.run(replay(target, arrivals, images, deadline_s, choose, heard))
 
     ladder = Ladder(FIXED[::-1])
     found = [("compofa", run(lambda: DEVICE_CLASS)), ("ladder", run(ladder.choose, ladder.heard))]
     for subnet in FIXED:
         found.append((f"always {subnet}", run(lambda subnet=subnet: only(subnet))))  # type: ignore[misc]
     return found
-
-
-async def _replay(
-    target: str,
-    arrivals: Times,
-    images: list[bytes],
-    deadline_s: float,
-    choose: Choose,
-    heard: Callable[[bool], None],
-) -> list[Outcome]:
-    """Ask at the trace's times, however late answers are."""
-    rng, outcomes = random.Random(0), []
-    async with grpc.aio.insecure_channel(target) as channel:
-        stub = gateway_pb2_grpc.SubnetGatewayStub(channel)
-        await channel.channel_ready()
-        began = time.perf_counter() + 0.5
-
-        async def ask(due: float) -> None:
-            request = gateway_pb2.InferRequest(device_class=choose(), image=rng.choice(images))
-            accuracy = None
-            try:
-                left_s = deadline_s - (time.perf_counter() - due)
-                response = await stub.Infer(request, timeout=max(0.001, left_s))
-                accuracy = response.expected_accuracy
-            except grpc.RpcError:
-                pass
-            taken_s = time.perf_counter() - due
-            heard(accuracy is not None and taken_s <= deadline_s)
-            outcomes.append(Outcome(due - began, taken_s, accuracy))
-
-        asking = set()
-        for arrival in arrivals.tolist():
-            due = began + arrival
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            task = asyncio.create_task(ask(due))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-        await asyncio.gather(*asking)
-    return outcomes
 
 
 def _figures(outcomes: list[Outcome], deadline_s: float) -> dict[str, float]:

@@ -26,10 +26,10 @@ from typing import Any
 import grpc
 import numpy as np
 from net import DEVICE_CLASS, FIXED, imagenet_artifact
+from replay import photographs
 from rich.console import Console
 from rich.table import Table
 from served import gateway, infer_request
-from slo import photographs
 
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 from supernet.latency import read_bundled_tables

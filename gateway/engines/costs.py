@@ -1,16 +1,16 @@
 """What a run of any subnet costs the engine, from measurements of its segments.
 
 A segment takes so long to start and so long for each image more; a chain is the sum. 19 segments at
-five resolutions are measured in seconds, 1,215 subnets in minutes.
+three resolutions are measured in seconds, 1,215 subnets in minutes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from gateway.engines.backend import Backend, zeros
 from gateway.engines.chain_programs import ChainRunners
@@ -20,7 +20,8 @@ from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
 
 FEW, MANY = 1, 8  # images in the two measured batches
-REPEATS = 5
+RUNS = {FEW: 8, MANY: 3}
+"""How often; the shortest counts. The first few of a shape are slower, by half at one image."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,6 +36,13 @@ class Line:
 
     def ms(self, images: int) -> float:
         return self.fixed_ms + self.image_ms * images
+
+    def towards(self, other: Line, share: float) -> Line:
+        """Between this one, at a share of 0, and another, at 1."""
+        return Line(
+            self.fixed_ms + share * (other.fixed_ms - self.fixed_ms),
+            self.image_ms + share * (other.image_ms - self.image_ms),
+        )
 
     @classmethod
     def through(cls, few_ms: float, many_ms: float) -> Line:
@@ -88,11 +96,7 @@ class CostsByMacs:
         """Raises `ValueError` for a subnet that is none."""
         macs = complexity(self._space, Architecture.parse(subnet)).macs
         share = (macs - self._low) / max(1, self._high - self._low)
-        small, large = self._small, self._large
-        return Line(
-            small.fixed_ms + share * (large.fixed_ms - small.fixed_ms),
-            small.image_ms + share * (large.image_ms - small.image_ms),
-        )
+        return self._small.towards(self._large, share)
 
 
 def measure(
@@ -101,19 +105,41 @@ def measure(
     runners: ChainRunners,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Costs:
-    """Every segment at every resolution, with few and with many images, each the median of some
-    runs on what the segments before it make of zeros."""
+    """Every segment at some resolutions, with few and with many images, each the shortest of some
+    runs on what the segments before it make of zeros; between two resolutions by what comes in."""
+    sizes = {r: math.prod(space.skeleton.inputs.shape(r)) for r in space.resolutions}
+    measured = {
+        r: _lines(space, backend, runners, r, clock) for r in _spread(sorted(space.resolutions))
+    }
     lines = {}
-    for resolution in space.resolutions:
-        few, many = (
-            _medians(space, backend, runners, resolution, images, clock) for images in (FEW, MANY)
-        )
-        for segment, few_ms in few.items():
-            lines[segment.name, resolution] = Line.through(few_ms, many[segment])
+    for resolution, size in sizes.items():
+        low = max(r for r in measured if r <= resolution)
+        high = min(r for r in measured if r >= resolution)
+        share = (size - sizes[low]) / max(1, sizes[high] - sizes[low])
+        for name, line in measured[low].items():
+            lines[name, resolution] = line.towards(measured[high][name], share)
     return Costs(space, lines)
 
 
-def _medians(
+def _spread(resolutions: Sequence[int]) -> set[int]:
+    """The lowest, a middle one and the highest."""
+    return {resolutions[0], resolutions[len(resolutions) // 2], resolutions[-1]}
+
+
+def _lines(
+    space: DesignSpace,
+    backend: Backend,
+    runners: ChainRunners,
+    resolution: int,
+    clock: Callable[[], float],
+) -> dict[str, Line]:
+    few, many = (
+        _shortest(space, backend, runners, resolution, images, clock) for images in (FEW, MANY)
+    )
+    return {s.name: Line.through(few_ms, many[s]) for s, few_ms in few.items()}
+
+
+def _shortest(
     space: DesignSpace,
     backend: Backend,
     runners: ChainRunners,
@@ -122,19 +148,21 @@ def _medians(
     clock: Callable[[], float],
 ) -> dict[Segment, float]:
     x = zeros(space.skeleton.inputs, images, resolution)
-    seconds: dict[Segment, list[float]] = {}
+    shortest: dict[Segment, float] = {}
     for arch in _covering(space, resolution):
-        for run in range(REPEATS + 1):  # the first sets up buffers of this shape
-            timed = runners.timed(arch, backend.to_values(x), clock)
-            for segment, taken in timed if run else ():
-                seconds.setdefault(segment, []).append(taken)
-    return {segment: 1000 * median(taken) for segment, taken in seconds.items()}
+        for _ in range(RUNS[images]):
+            for segment, taken_s in runners.timed(arch, backend.to_values(x), clock):
+                shortest[segment] = min(1000 * taken_s, shortest.get(segment, math.inf))
+    return shortest
 
 
-def _covering(space: DesignSpace, resolution: int) -> Iterable[Architecture]:
-    """Subnets that have each segment at least once."""
+def _covering(space: DesignSpace, resolution: int) -> Iterator[Architecture]:
+    """Few subnets that have each segment at least once: always the one with the most new ones."""
+    chains = {
+        arch: set(chain(space, arch)) for arch in space.enumerate() if arch.resolution == resolution
+    }
     missing = set(segments(space))
-    for arch in space.enumerate():
-        if arch.resolution == resolution and (new := missing & set(chain(space, arch))):
-            missing -= new
-            yield arch
+    while missing:
+        arch = max(chains, key=lambda a: len(missing & chains[a]))
+        missing -= chains[arch]
+        yield arch

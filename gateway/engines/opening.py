@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from gateway.engines.backend import Backend, Program, zeros
 from gateway.engines.chain_programs import ChainPrograms
-from gateway.engines.costs import FEW, MANY, REPEATS, Costs, CostsByMacs, Line, measure
+from gateway.engines.costs import FEW, MANY, RUNS, Costs, CostsByMacs, Line, measure
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
 from gateway.engines.segments import segments
@@ -51,16 +50,18 @@ def make_backend(
     name: BackendName,
     *,
     threads: int,
+    lanes: int = 1,
     precision: Precision = "f32",
     device: str | None = None,
     cache: Path | None = None,
 ) -> Backend:
-    """By default torch on a GPU that is there; on a CPU OpenVINO, or torch where it is not
-    installed. Raises `ValueError` for what is not there, or cannot do what is asked."""
+    """For `threads` cores a run, and `lanes` runs side by side. By default torch on a GPU that is
+    there; on a CPU OpenVINO, or torch where it is not installed. Raises `ValueError` for what is
+    not there, or cannot do what is asked."""
     device = device or ("cpu" if name == "openvino" else best_device())
     on_cpu = device == "cpu"
     if name == "openvino" or (name == "auto" and on_cpu and find_spec("openvino")):
-        return _openvino(threads, precision, device, cache)
+        return _openvino(threads, lanes, precision, device, cache)
     if precision != "f32" and on_cpu:
         raise ValueError(f"precision {precision!r}: expected 'f32' with the engine 'torch'")
     import torch
@@ -71,14 +72,16 @@ def make_backend(
     return TorchBackend(device=device, threads=threads, dtype=dtype)
 
 
-def _openvino(threads: int, precision: Precision, device: str, cache: Path | None) -> Backend:
+def _openvino(
+    threads: int, lanes: int, precision: Precision, device: str, cache: Path | None
+) -> Backend:
     if device != "cpu":
         raise ValueError(f"device {device!r}: expected 'cpu' with the engine 'openvino'")
     if find_spec("openvino") is None:
         raise ValueError("engine 'openvino': it is not installed; install the extra 'openvino'")
     from gateway.engines.openvino_backend import OpenvinoBackend
 
-    return OpenvinoBackend(threads=threads, precision=precision, cache=cache)
+    return OpenvinoBackend(threads=threads, lanes=lanes, precision=precision, cache=cache)
 
 
 def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
@@ -128,6 +131,5 @@ def _line(lane: Lane, space: DesignSpace, arch: Architecture) -> Line:
     taken = []
     for images in (FEW, MANY):
         x = zeros(space.skeleton.inputs, images, arch.resolution)
-        lane.run(arch, x)
-        taken.append(median(lane.run(arch, x).compute_ms for _ in range(REPEATS)))
+        taken.append(min(lane.run(arch, x).compute_ms for _ in range(RUNS[images])))
     return Line.through(*taken)

@@ -37,21 +37,28 @@ class OpenvinoProgram:
 
 
 class OpenvinoBackend:
-    """Compiles for `threads` cores a run. What is compiled is kept in the folder `cache`, if given,
-    one for each artifact, and read from there by later processes, which then need neither torch
-    nor the weights."""
+    """Compiles for `threads` cores a run and `lanes` runs side by side: more would wait for one
+    another. One lane of two cores does more than two of one, each of which pays for handing a run
+    to a thread (benchmarks/serving/lanes.py). What is compiled is kept in the folder `cache`, if
+    given, one for each artifact, and read from there by later processes, which then need neither
+    torch nor the weights."""
 
     name = "openvino"
     on_gpu = False
 
     def __init__(
-        self, *, threads: int = 1, precision: Precision = "f32", cache: Path | None = None
+        self,
+        *,
+        threads: int = 1,
+        lanes: int = 1,
+        precision: Precision = "f32",
+        cache: Path | None = None,
     ) -> None:
         self._core = ov.Core()
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads * lanes,
+            "NUM_STREAMS": lanes,
             "PERFORMANCE_HINT": "LATENCY",
         }
         processor = self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")

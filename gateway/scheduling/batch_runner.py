@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,8 +53,11 @@ class BatchRunner:
         manifest: Manifest,
         times: EngineTimes,
         clock: Callable[[], float] = time.monotonic,
+        preparers: Executor | None = None,
     ) -> None:
+        """`preparers` are threads that prepare the inputs of a batch side by side."""
         self._lane, self._manifest, self._times, self._clock = lane, manifest, times, clock
+        self._preparers = preparers
 
     def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
         """Answer each of the jobs by `subnet`, which satisfies all of them."""
@@ -71,22 +75,25 @@ class BatchRunner:
 
     def _prepared(self, jobs: Sequence[Job], resolution: int) -> list[tuple[Job, Values]]:
         """The jobs that can be run, with their model input."""
-        started, prepared = self._now_ms(), []
-        for job in jobs:
-            try:
-                prepared.append((job, self._model_input(job, resolution)))
-            except GatewayError as error:
-                job.fail(error)
+        started = self._now_ms()
+        each = self._preparers.map if self._preparers and len(jobs) > 1 else map
+        inputs = list(each(lambda job: self._model_input(job, resolution), jobs))
         if jobs:
             rows = sum(job.rows for job in jobs)
             self._times.record_preparation(rows, self._now_ms() - started)
-        return prepared
+        return [(job, x) for job, x in zip(jobs, inputs, strict=True) if x is not None]
 
-    def _model_input(self, job: Job, resolution: int) -> Values:
+    def _model_input(self, job: Job, resolution: int) -> Values | None:
+        """None where it cannot be had: the job is answered."""
         space, preprocessing = self._manifest.design_space, self._manifest.preprocessing
-        x = images.prepare(job.model_input, resolution, space, preprocessing)
+        try:
+            x = images.prepare(job.model_input, resolution, space, preprocessing)
+        except GatewayError as error:
+            job.fail(error)
+            return None
         if self._now_ms() >= job.last_ms:
-            raise DeadlineExceeded()
+            job.fail(DeadlineExceeded())
+            return None
         return x
 
     def _run_alone(self, arch: Architecture, pair: tuple[Job, Values], taken_ms: float) -> None:

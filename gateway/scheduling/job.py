@@ -1,4 +1,4 @@
-"""A request on its way through the gateway, and what all of them come to as load."""
+"""A request on its way through the gateway."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from gateway.calls import Call
 from gateway.errors import GatewayError
 from gateway.request import Answer, ModelInput
+from gateway.scheduling.dispatcher import PATIENCE_MS
 from gateway.scheduling.ladder import Ladder
-
-PATIENCE_MS = 1000.0
-"""A request without a deadline is queued as if it had one so far off: it can be overtaken, but not
-for ever, and it steps down its ladder like any other. It is never given up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,18 +49,3 @@ class Job:
         """Unless it is answered, or the caller has given it up in this moment."""
         with suppress(InvalidStateError):
             self.future.set_exception(error)
-
-
-class Arrivals:
-    """How much work has been coming in lately: ms of it for each ms of time."""
-
-    def __init__(self, memory_ms: float = 500.0) -> None:
-        self._memory_ms = memory_ms
-        self._rate, self._at_ms = 0.0, -math.inf
-
-    def add(self, work_ms: float, now_ms: float) -> None:
-        self._rate = self.rate(now_ms) + work_ms / self._memory_ms
-        self._at_ms = now_ms
-
-    def rate(self, now_ms: float) -> float:
-        return self._rate * math.exp(-max(0.0, now_ms - self._at_ms) / self._memory_ms)

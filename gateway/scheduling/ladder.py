@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.select import Candidate, Goal, Tier
+from gateway.request import Constraints
+from gateway.select import Candidate, Candidates, Goal, Tier, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,17 @@ def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | N
         if engine_ms[candidate.subnet] < engine_ms[rungs[-1].subnet]:
             rungs.append(candidate)
     return Ladder(tuple(rungs), {candidate.subnet: candidate for candidate in admitted})
+
+
+def ladder_of(
+    candidates: Candidates,
+    constraints: Constraints,
+    engine_ms: Mapping[str, float],
+    max_resolution: int | None = None,
+) -> Ladder:
+    """The ladder of a request. Raises `NoSubnet` where nothing satisfies its constraints."""
+    select(candidates, constraints, max_resolution=max_resolution)
+    goal = Goal.of(constraints, candidates.default_budget_ms)
+    steps = ladder(candidates.tier(max_resolution), goal, engine_ms)
+    assert steps is not None, "what can be selected can be served"
+    return steps

@@ -24,6 +24,13 @@ def test_a_line_goes_through_both_measurements() -> None:
     assert [line.ms(1), line.ms(8)] == pytest.approx([1.5, 5.0])
 
 
+def test_between_two_lines() -> None:
+    low, high = Line(1.0, 2.0), Line(3.0, 6.0)
+    assert low.towards(high, 0.0) == low
+    assert low.towards(high, 1.0) == high
+    assert low.towards(high, 0.25) == Line(1.5, 3.0)
+
+
 def test_noise_makes_nothing_cheaper_than_nothing() -> None:
     assert Line.through(few_ms=2.0, many_ms=1.0) == Line(2.0, 0.0)
     assert Line.through(few_ms=0.1, many_ms=8.0).fixed_ms == 0.0

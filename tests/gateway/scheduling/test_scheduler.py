@@ -15,9 +15,10 @@ from gateway.engine_times import EngineTimes
 from gateway.engines.costs import Line
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
 from gateway.request import Answer, ImageInput, Selection
+from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder
-from gateway.scheduling.scheduler import Limits, Scheduler
+from gateway.scheduling.scheduler import Scheduler
 from gateway.select import Candidate
 
 SMALL, LARGE = Candidate("small", 16, 0.8, 1.0), Candidate("large", 16, 0.9, 2.0)

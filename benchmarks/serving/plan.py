@@ -1,0 +1,165 @@
+"""What `compofa plan` says of a gateway, against what the gateway does.
+
+    python benchmarks/serving/plan.py [--shares 0.5 0.8 1 1.2] [--deadlines-ms 50 100]
+
+The net is of ImageNet's size. What a request costs besides its run is measured first: the gateway's
+processor time for each in a closed loop, less what its run takes; and the client's, which shares
+the cores here. Then requests come at random, at shares of what the simulation says the gateway
+carries with 99.9 % in time; printed are the share in time and the mean accuracy, as simulated and
+as measured with the same arrivals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from net import DEVICE_CLASS, FIXED, imagenet_artifact, only
+from replay import Outcome, Times, photographs, replay
+from rich.console import Console
+from rich.table import Table
+from served import gateway
+
+from gateway.capacity.plan import plan
+from gateway.capacity.preparation import preparation_ms
+from gateway.capacity.replica import Client, Replica
+from gateway.capacity.traffic import Poisson
+from gateway.config import ServerConfig
+from gateway.engines.costs import Costs, CostsByMacs
+from gateway.engines.net import Net
+from gateway.engines.opening import cpus
+from gateway.opening import num_workers, opened_engine
+from gateway.request import Constraints
+from gateway.scheduling.dispatcher import Limits
+from gateway.scheduling.ladder import ladder_of
+from gateway.stores.by_url import read_device_classes
+
+RESULT = Path("benchmarks/results/serving-plan.json")
+ATTAINMENT = 0.999
+PROBE_S, PROBE_RATE = 20.0, 40.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--shares", type=float, nargs="+", default=(0.5, 0.8, 1.0, 1.2))
+    parser.add_argument("--deadlines-ms", type=float, nargs="+", default=(50.0, 100.0))
+    parser.add_argument("--seconds", type=float, default=60.0)
+    given = parser.parse_args()
+    artifact, images = imagenet_artifact(), photographs()
+    config = ServerConfig(artifact=artifact)
+    net = Net(artifact)
+    engine, costs = opened_engine(config, net)
+    limits = Limits(config.max_pending, config.max_batch, num_workers(config, engine))
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, gateway(artifact, Path(folder)) as target:
+        metrics = json.loads((Path(folder) / "ports.json").read_text())["metrics_port"]
+        request = _request_ms(target, metrics, images, costs)
+        client = _client(net, config, costs)
+        for deadline_ms in given.deadlines_ms:
+            replica = _replica(client, costs, sum(request.values()), limits, deadline_ms)
+            capacity = plan(replica, Poisson(), 1.0, ATTAINMENT).capacity
+            for share in given.shares:
+                rate = share * capacity
+                (arrivals,) = Poisson(round(given.seconds * rate)).shares(rate, 1)
+                simulated = replica.simulate(arrivals)
+                measured = _figures(_asked(target, arrivals, images, deadline_ms), deadline_ms)
+                rows.append(
+                    {"deadline_ms": deadline_ms, "share": share, "rate": rate, "measured": measured}
+                    | {"simulated": [simulated.attainment, simulated.accuracy]}
+                )
+                _print(rows)
+    found = {
+        "cores": cpus(),
+        "request_ms": request,
+        "preparation_ms": preparation_ms(net.manifest),
+        "rows": rows,
+    }
+    print({name: value for name, value in found.items() if name != "rows"})
+    RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def _client(net: Net, config: ServerConfig, costs: Costs | CostsByMacs) -> Client:
+    classes = read_device_classes(config.artifact, net.manifest, config.store)
+    engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in net.manifest.catalog.entries}
+    candidates = classes.candidates(DEVICE_CLASS)
+    return Client(DEVICE_CLASS, ladder_of(candidates, Constraints(DEVICE_CLASS), engine_ms))
+
+
+def _replica(
+    client: Client,
+    costs: Costs | CostsByMacs,
+    request_ms: float,
+    limits: Limits,
+    deadline_ms: float,
+) -> Replica:
+    def run_ms(subnet: str, images: int) -> float:
+        return costs.of(subnet).ms(images) + request_ms * images
+
+    return Replica([client], run_ms, limits, deadline_ms)
+
+
+def _request_ms(
+    target: str, metrics: int, images: list[bytes], costs: Costs | CostsByMacs
+) -> dict[str, float]:
+    """Milliseconds of a core for each request: the gateway's own besides the run, the client's."""
+    count = round(PROBE_S * PROBE_RATE)
+    arrivals = np.arange(count) * 1000 / PROBE_RATE
+    gateway_s, client_s = _cpu_s(metrics), _own_cpu_s()
+    asyncio.run(replay(target, arrivals / 1000, images, 10.0, lambda: only(FIXED[0]), _ignored))
+    gateway_ms = 1000 * (_cpu_s(metrics) - gateway_s) / count
+    client_ms = 1000 * (_own_cpu_s() - client_s) / count
+    return {"gateway": gateway_ms - costs.of(FIXED[0]).ms(1), "client": client_ms}
+
+
+def _ignored(_: bool) -> None:
+    pass
+
+
+def _asked(target: str, arrivals: Times, images: list[bytes], deadline_ms: float) -> list[Outcome]:
+    asking = replay(
+        target, arrivals / 1000, images, deadline_ms / 1000, lambda: DEVICE_CLASS, _ignored
+    )
+    return asyncio.run(asking)
+
+
+def _figures(outcomes: list[Outcome], deadline_ms: float) -> list[float]:
+    """The share in time, and the mean accuracy of those."""
+    held = [
+        o.accuracy for o in outcomes if o.accuracy is not None and o.taken_s <= deadline_ms / 1000
+    ]
+    return [len(held) / len(outcomes), float(np.mean(held or [0.0]))]
+
+
+def _cpu_s(metrics_port: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    (line,) = (line for line in lines if line.startswith("process_cpu_seconds_total "))
+    return float(line.split()[1])
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("deadline", title=f"One gateway on {cpus()} cores, as simulated and as measured")
+    headings = ("requests/s", "in time, simulated", "measured", "accuracy, simulated", "measured")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        (in_time, accuracy), (in_time_too, accuracy_too) = row["simulated"], row["measured"]
+        figures = (f"{x:.2%}" for x in (in_time, in_time_too, accuracy, accuracy_too))
+        table.add_row(f"{row['deadline_ms']:g} ms", f"{row['rate']:.0f}", *figures)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

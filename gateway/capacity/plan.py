@@ -1,0 +1,85 @@
+"""How many replicas a traffic needs so that its deadlines hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.capacity.replica import Outcome, Replica
+from gateway.capacity.traffic import Traffic
+
+_STEPS = 10  # of a bisection: to a thousandth of the range
+MOST_REPLICAS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """So many replicas, what comes to each of them in a second, and what becomes of it."""
+
+    replicas: int
+    rate_each: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The most that one replica carries in a second with the deadlines held, and the replicas
+    that the traffic needs. `rows`: one fewer than needed, as many, and one more."""
+
+    capacity: float
+    replicas: int
+    rows: tuple[Row, ...]
+
+
+def plan(replica: Replica, traffic: Traffic, rate: float, attainment: float) -> Plan:
+    """For `rate` requests a second of which the share `attainment` is to be answered in time.
+    Raises `ValueError` where no number of replicas can do it."""
+
+    def row(replicas: int, rate: float = rate) -> Row:
+        outcome = sum(map(replica.simulate, traffic.shares(rate, replicas)), Outcome())
+        return Row(replicas, rate / replicas, outcome)
+
+    def holds(replicas: int) -> bool:
+        return row(replicas).outcome.attainment >= attainment
+
+    capacity = _capacity(replica, lambda one: row(1, one).outcome.attainment >= attainment)
+    if rate > MOST_REPLICAS * capacity:
+        raise ValueError(
+            f"rate {rate:g}: more than {MOST_REPLICAS} replicas, of {capacity:.0f} requests a "
+            "second each"
+        )
+    needed = _fewest(holds, max(1, math.ceil(rate / capacity)))
+    around = range(max(1, needed - 1), needed + 2)
+    return Plan(capacity, needed, tuple(map(row, around)))
+
+
+def _capacity(replica: Replica, holds: Callable[[float], bool]) -> float:
+    """The highest rate that holds, up to what workers could do in full batches."""
+    least_ms = min(
+        replica.run_ms(client.ladder.cheapest.subnet, replica.limits.max_rows)
+        for client in replica.clients
+    )
+    low, high = 0.0, 1000 * replica.limits.workers * replica.limits.max_rows / least_ms
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    if low == 0.0:
+        raise ValueError(
+            f"deadline of {replica.deadline_ms:g} ms: no traffic holds it here; the cheapest "
+            f"subnet takes {_alone_ms(replica):.1f} ms"
+        )
+    return low
+
+
+def _alone_ms(replica: Replica) -> float:
+    return min(replica.run_ms(c.ladder.cheapest.subnet, 1) for c in replica.clients)
+
+
+def _fewest(holds: Callable[[int], bool], guess: int) -> int:
+    """The fewest replicas that hold, from a guess that is not far off."""
+    while guess > 1 and holds(guess - 1):
+        guess -= 1
+    while not holds(guess):
+        guess += max(1, guess // 50)
+    return guess

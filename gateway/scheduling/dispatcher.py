@@ -1,0 +1,145 @@
+"""Who is taken in, who has to give way, and what runs next: every decision, and nothing else.
+
+Knows no threads, no clock and no engine, so that a simulation decides as a gateway does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
+from gateway.scheduling.arrivals import Arrivals
+from gateway.scheduling.batching import CostMs, Load, Waiting, next_batch
+from gateway.scheduling.deadline_queue import DeadlineQueue, Queued
+
+PATIENCE_MS = 1000.0
+"""A request without a deadline is queued as if it had one so far off: it can be overtaken, but not
+for ever, and it steps down its ladder like any other. It is never given up."""
+MARGIN = 1.3  # a run may take so many times what is expected of it
+SHORTEST_RETRY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`max_pending` jobs wait or run; a batch has at most `max_rows` images, one job alone more."""
+
+    max_pending: int
+    max_rows: int
+    workers: int = 1
+
+
+class Dispatched(Waiting, Queued, Protocol):
+    """A job, as far as decisions know it. Times are in ms; after `last_ms` an answer is worth
+    nothing."""
+
+    @property
+    def arrived_ms(self) -> float: ...
+
+    @property
+    def last_ms(self) -> float: ...
+
+
+J = TypeVar("J", bound=Dispatched)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission(Generic[J]):
+    """Why a newcomer was refused, None where it was not; and those who had to give way."""
+
+    refused: GatewayError | None
+    given_way: tuple[J, ...]
+
+
+class Dispatcher(Generic[J]):
+    """Those who wait, earliest deadline first, and those who run. For one thread at a time."""
+
+    def __init__(self, expected_ms: CostMs, limits: Limits) -> None:
+        self._expected_ms, self._limits = expected_ms, limits
+        self._queue: DeadlineQueue[J] = DeadlineQueue()
+        self._arrivals = Arrivals()
+        self._busy_until: dict[Hashable, float] = {}  # by worker, expected
+        self._pending: set[int] = set()  # by number
+
+    def __iter__(self) -> Iterator[J]:
+        """Those who wait, whose turn is next first."""
+        return iter(self._queue)
+
+    @property
+    def pending(self) -> int:
+        """How many wait or run."""
+        return len(self._pending)
+
+    @property
+    def retry_after_s(self) -> float:
+        """When who is turned away may come again."""
+        work_ms = sum(job.least_ms for job in self._queue) / self._limits.workers
+        return max(SHORTEST_RETRY_S, work_ms / 1000)
+
+    def admit(self, job: J, now_ms: float) -> Admission[J]:
+        """Take a job in, where it can be on time and there is place: the newcomer gives way, or
+        those of a class that has more."""
+        losers: list[J] = []
+        error = self._late_alone(job, now_ms)
+        while error is None and (error := self._too_many(job, now_ms)) is not None:
+            loser = self._queue.gives_way(job)
+            if loser is not job:
+                self.forget(loser)
+                losers.append(loser)
+                error = None
+        if error is None:
+            self._queue.add(job)
+            self._pending.add(job.number)
+            self._arrivals.add(job.least_ms, now_ms)
+        return Admission(error, tuple(losers))
+
+    def forget(self, job: J) -> None:
+        """It is answered, or its caller has given it up."""
+        self._pending.discard(job.number)
+        self._queue.remove(job)
+
+    def give_up_late(self, now_ms: float) -> list[J]:
+        """Those whose deadline nothing can meet any more, forgotten; they are the first."""
+        late = []
+        while (job := self._queue.first) and now_ms + job.least_ms > job.last_ms:
+            self.forget(job)
+            late.append(job)
+        return late
+
+    def next(self, worker: Hashable, now_ms: float) -> tuple[str, list[J]] | None:
+        """The subnet and those who run together through it, on a free worker; None where nobody
+        waits."""
+        if (first := self._queue.first) is None:
+            return None
+        window_ms = min(first.until_ms - first.arrived_ms, PATIENCE_MS)  # no rate holds for long
+        work = self._arrivals.rate(now_ms) * window_ms / 2
+        limits = self._limits
+        load = Load(limits.workers, limits.max_rows, MARGIN, work / limits.workers)
+        batch = next_batch(list(self._queue), now_ms, self._expected_ms, load)
+        jobs = self._queue.take(batch.places)
+        rows = sum(job.rows for job in jobs)
+        self._busy_until[worker] = now_ms + self._expected_ms(batch.subnet, rows)
+        return batch.subnet, jobs
+
+    def ended(self, worker: Hashable) -> None:
+        """The worker is free again."""
+        del self._busy_until[worker]
+
+    def _late_alone(self, job: J, now_ms: float) -> GatewayError | None:
+        """Whether it would be late with nobody before it."""
+        return DeadlineExceeded() if now_ms + job.least_ms > job.last_ms else None
+
+    def _too_many(self, job: J, now_ms: float) -> GatewayError | None:
+        """Why a job cannot be taken with all that wait; None where it can."""
+        if self.pending >= self._limits.max_pending:
+            return QueueFull(self.retry_after_s)
+        before = sum(other.least_ms for other in self._queue.before(job))
+        starts_ms = self._free_ms(now_ms) + before / self._limits.workers
+        return DeadlineExceeded() if starts_ms + job.least_ms > job.last_ms else None
+
+    def _free_ms(self, now_ms: float) -> float:
+        """When the next worker is expected to be free."""
+        if len(self._busy_until) < self._limits.workers:
+            return now_ms
+        return max(now_ms, min(self._busy_until.values()))
