@@ -47,7 +47,7 @@ class EngineTimes:
         self._lines, self._clock = lines, clock
         self._lock = threading.Lock()
         self._subnets: dict[str, Mean] = {}
-        self._all = self._preparation = Mean(0.0, -math.inf)
+        self._all = self._handling = Mean(0.0, -math.inf)
 
     def record(self, subnet: str, images: int, ms: float) -> float:
         """Take in what one run took. Returns what was expected of it, in ms."""
@@ -60,16 +60,16 @@ class EngineTimes:
             self._all = _updated(self._all, ratio, 1.0, now)
         return expected
 
-    def record_preparation(self, images: int, ms: float) -> None:
-        """Take in what decoding, resizing and normalising took."""
+    def record_handling(self, images: int, ms: float) -> None:
+        """Take in what decoding, resizing, normalising and answering took."""
         now = self._clock()
         with self._lock:
-            self._preparation = _updated(self._preparation, ms / images, 0.0, now)
+            self._handling = _updated(self._handling, ms / images, 0.0, now)
 
     def expected_ms(self, subnet: str, images: int) -> float:
-        """What a worker is expected to need for so many images, preparation included."""
-        preparation_ms = self._preparation.now(0.0, self._clock())
-        return self._engine_ms(subnet, images) + preparation_ms * images
+        """What a worker is expected to need for so many images, handling included."""
+        handling_ms = self._handling.now(0.0, self._clock())
+        return self._engine_ms(subnet, images) + handling_ms * images
 
     def _engine_ms(self, subnet: str, images: int) -> float:
         return self._lines(subnet).ms(images) * self._ratio(subnet)

@@ -62,26 +62,21 @@ class BatchRunner:
     def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
         """Answer each of the jobs by `subnet`, which satisfies all of them."""
         arch, taken_ms = Architecture.parse(subnet), self._now_ms()
-        prepared = self._prepared(jobs, arch.resolution)
+        each = self._preparers.map if self._preparers and len(jobs) > 1 else map
+        inputs = each(lambda job: self._model_input(job, arch.resolution), jobs)
+        prepared = [(job, x) for job, x in zip(jobs, inputs, strict=True) if x is not None]
         if not prepared:
             return
         try:
-            self._run(arch, prepared, taken_ms)
+            compute_ms = self._run(arch, prepared, taken_ms)
         except Exception as error:  # of a runtime: of whatever kind
             if len(prepared) > 1:
                 _LOG.warning("a batch of %d failed, now one by one: %s", len(prepared), error)
             for pair in prepared:
                 self._run_alone(arch, pair, taken_ms)
-
-    def _prepared(self, jobs: Sequence[Job], resolution: int) -> list[tuple[Job, Values]]:
-        """The jobs that can be run, with their model input."""
-        started = self._now_ms()
-        each = self._preparers.map if self._preparers and len(jobs) > 1 else map
-        inputs = list(each(lambda job: self._model_input(job, resolution), jobs))
-        if jobs:
-            rows = sum(job.rows for job in jobs)
-            self._times.record_preparation(rows, self._now_ms() - started)
-        return [(job, x) for job, x in zip(jobs, inputs, strict=True) if x is not None]
+        else:
+            rows = sum(len(x) for _, x in prepared)
+            self._times.record_handling(rows, max(0.0, self._now_ms() - taken_ms - compute_ms))
 
     def _model_input(self, job: Job, resolution: int) -> Values | None:
         """None where it cannot be had: the job is answered."""
@@ -105,7 +100,8 @@ class BatchRunner:
 
     def _run(
         self, arch: Architecture, prepared: Sequence[tuple[Job, Values]], taken_ms: float
-    ) -> None:
+    ) -> float:
+        """Answer all of them; what the engine took, in ms."""
         inputs = [x for _, x in prepared]
         x: Any = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
         ran = self._lane.run(arch, x)
@@ -116,6 +112,7 @@ class BatchRunner:
             logits = ran.logits[row : row + len(x)]
             row += len(x)
             _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
+        return ran.compute_ms
 
     def _now_ms(self) -> float:
         return self._clock() * 1000

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.scheduling.ladder import Ladder
@@ -21,11 +21,14 @@ CostMs = Callable[[str, int], float]
 
 
 class Waiting(Protocol):
-    """A request that waits: images, deadline in the clock's milliseconds, what it may get, and what
-    it costs at least, in a batch through its cheapest subnet."""
+    """A request that waits: images, arrival and deadline in the clock's milliseconds, what it may
+    get, and what it costs at least, in a batch through its cheapest subnet."""
 
     @property
     def rows(self) -> int: ...
+
+    @property
+    def arrived_ms(self) -> float: ...
 
     @property
     def until_ms(self) -> float: ...
@@ -63,35 +66,62 @@ def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: L
     """What a free worker runs: the first of the queue, which is sorted by deadline and not empty,
     and whoever may share its subnet.
 
-    The best subnet of the first request with which all deadlines hold, or the cheapest where none
-    does: then as many as it can save. Those below one that holds are taken to hold as well.
+    The best subnet of the first request with which all deadlines hold, those below one that holds
+    taken to hold as well; the cheapest where only work still to come is in the way. Where some of
+    those who wait cannot be saved, the most that can be in one batch. That may leave out the first:
+    what little time they have left would make every batch small, and all late.
     """
     rungs = queue[0].ladder.rungs
     last = len(rungs) - 1
 
     def sharing(step: int) -> tuple[int, ...]:
-        return _sharing(queue, rungs[step], step / max(1, last), now_ms, cost_ms, load)
+        return _sharing(queue, 0, rungs[step], step / max(1, last), now_ms, cost_ms, load)
 
     def holds(step: int) -> bool:
         return _holds(queue, rungs[step], sharing(step), now_ms, cost_ms, load)
 
     step = bisect_left(range(last), True, key=holds)
+    if step == last and not _holds(
+        queue, rungs[last], sharing(last), now_ms, cost_ms, replace(load, reserve_ms=0.0)
+    ):
+        return _most(queue, now_ms, cost_ms, load)
     return Batch(rungs[step].subnet, sharing(step))
+
+
+def _most(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: Load) -> Batch:
+    """The largest batch that ends in time for all in it, through the cheapest subnet of its first;
+    of equals the one that begins first. Left out are only those who have waited for more than half
+    of their time, so that none that is just in a hurry has to pay for a crowd."""
+    most, rows = Batch(queue[0].ladder.cheapest.subnet, (0,)), 0
+    for first, begins in enumerate(queue):
+        rung = begins.ladder.cheapest
+        left_ms = begins.until_ms - now_ms
+        fresh = left_ms > (begins.until_ms - begins.arrived_ms) / 2
+        if load.margin * cost_ms(rung.subnet, begins.rows) > left_ms:
+            continue
+        places = _sharing(queue, first, rung, 1.0, now_ms, cost_ms, load)
+        together = sum(queue[place].rows for place in places)
+        if together > rows:
+            most, rows = Batch(rung.subnet, places), together
+        if places[-1] == len(queue) - 1 or rows >= load.max_rows or fresh:
+            break  # whoever begins later has fewer behind it
+    return most
 
 
 def _sharing(
     queue: Sequence[Waiting],
+    first: int,
     rung: Candidate,
     pressure: float,
     now_ms: float,
     cost_ms: CostMs,
     load: Load,
 ) -> tuple[int, ...]:
-    """Those who run with the first: they accept its subnet, and it does not come too late for
-    them or for the first with them."""
-    places, rows = [0], queue[0].rows
-    left_ms = (queue[0].until_ms - now_ms) / load.margin
-    for place in range(1, len(queue)):
+    """Those who run with the first and come after it: they accept its subnet, and it does not come
+    too late for them or for the first with them."""
+    places, rows = [first], queue[first].rows
+    left_ms = (queue[first].until_ms - now_ms) / load.margin
+    for place in range(first + 1, len(queue)):
         other = queue[place]
         together = rows + other.rows
         if together > load.max_rows or not other.ladder.accepts(rung, pressure):

@@ -35,9 +35,6 @@ class Dispatched(Waiting, Queued, Protocol):
     nothing."""
 
     @property
-    def arrived_ms(self) -> float: ...
-
-    @property
     def last_ms(self) -> float: ...
 
 
@@ -134,9 +131,15 @@ class Dispatcher(Generic[J]):
         """Why a job cannot be taken with all that wait; None where it can."""
         if self.pending >= self._limits.max_pending:
             return QueueFull(self.retry_after_s)
-        before = sum(other.least_ms for other in self._queue.before(job))
-        starts_ms = self._free_ms(now_ms) + before / self._limits.workers
-        return DeadlineExceeded() if starts_ms + job.least_ms > job.last_ms else None
+        work_ms, workers = 0.0, self._limits.workers
+        free_ms = self._free_ms(now_ms)
+        for other in (*self._queue.before(job), job):
+            ends_ms = free_ms + MARGIN * (work_ms / workers + other.least_ms)
+            if ends_ms <= other.last_ms:
+                work_ms += other.least_ms
+            elif other is job:
+                return DeadlineExceeded()
+        return None  # those before it that will be late by themselves take no time
 
     def _free_ms(self, now_ms: float) -> float:
         """When the next worker is expected to be free."""

@@ -58,7 +58,7 @@ def test_one_slow_run_among_many_counts_little(times: EngineTimes, clock: Clock)
 def test_a_slow_spell_shuts_nothing_out_for_long(times: EngineTimes, clock: Clock) -> None:
     """What is expected to be late does not run, and could not show that it is fast again."""
     times.record("small", 1, 200.0)
-    times.record_preparation(1, 100.0)
+    times.record_handling(1, 100.0)
     assert times.expected_ms("small", 1) > 100
     clock.now += 10
     assert times.expected_ms("small", 1) == pytest.approx(2.0, abs=3.0)
@@ -74,7 +74,7 @@ def test_what_ran_lately_speaks_for_what_did_not(times: EngineTimes, clock: Cloc
     assert times.expected_ms("small", 1) == pytest.approx(4.0, rel=0.1)
 
 
-def test_preparation_counts_for_each_image(times: EngineTimes) -> None:
+def test_handling_counts_for_each_image(times: EngineTimes) -> None:
     for _ in range(100):
-        times.record_preparation(2, 3.0)
+        times.record_handling(2, 3.0)
     assert times.expected_ms("small", 2) == pytest.approx(3.0 + 3.0, rel=0.01)

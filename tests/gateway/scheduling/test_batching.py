@@ -1,6 +1,7 @@
 """Which requests run next, together, and through which subnet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ class Request:
     rows: int
     until_ms: float
     ladder: Ladder
+    arrived_ms: float = 0.0
 
     @property
     def least_ms(self) -> float:
@@ -80,6 +82,19 @@ def test_the_first_steps_down_for_those_behind_it() -> None:
     assert next_batch(queue, 0.0, cost_ms, ALONE).subnet == "s0"
 
 
+def test_in_a_crowd_those_who_have_waited_too_long_are_left_out() -> None:
+    old = [Request(1, 3.0, waiting(0).ladder, arrived_ms=-60.0) for _ in range(3)]
+    young = [Request(1, 40.0, waiting(0).ladder, arrived_ms=-10.0) for _ in range(30)]
+    batch = next_batch([*old, *young], 0.0, cost_ms, ALONE)
+    assert (batch.subnet, batch.places) == ("s0", tuple(range(3, 11)))
+
+
+def test_in_a_crowd_who_is_in_a_hurry_is_not_left_out() -> None:
+    young = [Request(1, 40.0, waiting(0).ladder, arrived_ms=-10.0) for _ in range(60)]
+    batch = next_batch([waiting(3.0), *young], 0.0, cost_ms, ALONE)
+    assert batch.places[0] == 0
+
+
 @st.composite
 def queues(draw: st.DrawFn) -> list[Request]:
     """Some requests, by deadline."""
@@ -87,7 +102,8 @@ def queues(draw: st.DrawFn) -> list[Request]:
     for _ in range(draw(st.integers(1, 12))):
         smallest = draw(st.integers(0, 2))
         largest = draw(st.integers(smallest, 2))
-        made.append(waiting(draw(st.floats(0, 60)), smallest, largest, draw(st.integers(1, 4))))
+        request = waiting(draw(st.floats(0, 60)), smallest, largest, draw(st.integers(1, 4)))
+        made.append(replace(request, arrived_ms=draw(st.floats(-60, 0))))
     return sorted(made, key=lambda w: w.until_ms)
 
 
@@ -96,7 +112,10 @@ def test_whoever_is_in_a_batch_is_satisfied_by_it(
     queue: list[Request], workers: int, margin: float, reserve_ms: float
 ) -> None:
     batch = next_batch(queue, 0.0, cost_ms, Load(workers, 8, margin, reserve_ms))
-    assert batch.places[0] == 0
+    left_out = queue[: batch.places[0]]
+    for left in left_out:
+        too_late = margin * cost_ms(left.ladder.cheapest.subnet, left.rows) > left.until_ms
+        assert too_late or left.until_ms <= (left.until_ms - left.arrived_ms) / 2
     assert list(batch.places) == sorted(set(batch.places))
     assert all(batch.subnet in queue[place].ladder.subnets for place in batch.places)
     rows = sum(queue[place].rows for place in batch.places)
@@ -107,5 +126,14 @@ def test_whoever_is_in_a_batch_is_satisfied_by_it(
 def test_nobody_makes_the_first_miss_its_deadline(queue: list[Request]) -> None:
     batch = next_batch(queue, 0.0, cost_ms, ALONE)
     rows = sum(queue[place].rows for place in batch.places)
-    alone = cost_ms(batch.subnet, queue[0].rows) <= queue[0].until_ms
-    assert not alone or cost_ms(batch.subnet, rows) <= queue[0].until_ms
+    first = queue[batch.places[0]]
+    alone = cost_ms(batch.subnet, first.rows) <= first.until_ms
+    assert not alone or cost_ms(batch.subnet, rows) <= first.until_ms
+
+
+@given(queues())
+def test_who_can_all_be_saved_are_served_in_order(queue: list[Request]) -> None:
+    """Each alone through its cheapest, one after the other: then nobody is left out."""
+    ends = accumulate(cost_ms(w.ladder.cheapest.subnet, w.rows) for w in queue)
+    if all(end <= w.until_ms for end, w in zip(ends, queue, strict=True)):
+        assert next_batch(queue, 0.0, cost_ms, ALONE).places[0] == 0

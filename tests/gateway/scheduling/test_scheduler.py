@@ -225,7 +225,7 @@ def test_under_load_smaller_subnets_come_before_lateness(make: Make, worker: Wor
     worker.occupy(scheduler)
     jobs = [job(within_ms=1000) for _ in range(12)]
     for each in jobs:
-        each.least_ms = 80.0  # the 8 that wait for the first batch: 832 ms with the margin
+        each.least_ms = 60.0  # the 8 that wait for the first batch: 624 ms with the margin
         scheduler.submit(each)
     worker.gate.set()
     for each in jobs:
