@@ -1,14 +1,16 @@
-"""How much work has been coming in lately."""
+"""How much work has been coming in lately: in a burst, at once."""
 
 from __future__ import annotations
 
 import math
 
+MEMORY_MS = 100.0
+
 
 class Arrivals:
     """Milliseconds of work for each millisecond of time."""
 
-    def __init__(self, memory_ms: float = 500.0) -> None:
+    def __init__(self, memory_ms: float = MEMORY_MS) -> None:
         self._memory_ms = memory_ms
         self._rate, self._at_ms = 0.0, -math.inf
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
-from gateway.scheduling.arrivals import Arrivals
+from gateway.scheduling.arrivals import MEMORY_MS, Arrivals
 from gateway.scheduling.batching import CostMs, Load, Waiting, next_batch
 from gateway.scheduling.deadline_queue import DeadlineQueue, Queued
 
@@ -109,10 +109,10 @@ class Dispatcher(Generic[J]):
         waits."""
         if (first := self._queue.first) is None:
             return None
-        window_ms = min(first.until_ms - first.arrived_ms, PATIENCE_MS)  # no rate holds for long
-        work = self._arrivals.rate(now_ms) * window_ms / 2
-        limits = self._limits
-        load = Load(limits.workers, limits.max_rows, MARGIN, work / limits.workers)
+        # A rate is taken to hold for as long as it has been looked at, and no longer.
+        window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
+        limits, to_come_ms = self._limits, self._arrivals.rate(now_ms) * window_ms
+        load = Load(limits.workers, limits.max_rows, MARGIN, to_come_ms / limits.workers)
         batch = next_batch(list(self._queue), now_ms, self._expected_ms, load)
         jobs = self._queue.take(batch.places)
         rows = sum(job.rows for job in jobs)

@@ -8,37 +8,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.capacity.replica import Outcome
+from gateway.capacity.traffic import Times
 from tests.gateway.capacity.made_up import BOTH, LARGE, ONLY_LARGE, SMALL, replica
 
 arrivals = st.lists(st.floats(0, 2000), max_size=60).map(lambda times: np.sort(np.array(times)))
 
 
+def at(count: int, gap_ms: float) -> Times:
+    """As many arrivals, as far apart."""
+    return np.linspace(0.0, gap_ms * (count - 1), count, dtype=np.float64)
+
+
 def test_who_comes_alone_gets_the_best() -> None:
-    found = replica().simulate(np.arange(10) * 1000.0)
+    found = replica().simulate(at(10, 1000.0))
     assert (found.requests, found.in_time) == (10, 10)
     assert found.accuracy == pytest.approx(LARGE.accuracy)
     assert found.busy == pytest.approx(10 * 20 / 9020), "20 ms each, the last from 9,000 on"
 
 
 def test_many_get_smaller_subnets_before_anyone_is_turned_away() -> None:
-    found = replica().simulate(np.arange(500) * 7.0)  # the large one takes 20 ms
+    found = replica().simulate(at(500, 7.0))  # the large one takes 20 ms
     assert found.attainment == 1.0
     assert SMALL.accuracy <= found.accuracy < (SMALL.accuracy + LARGE.accuracy) / 2
 
 
 def test_who_accepts_only_the_large_one_is_turned_away() -> None:
-    found = replica(ONLY_LARGE).simulate(np.arange(500) * 10.0)
+    found = replica(ONLY_LARGE).simulate(at(500, 10.0))
     assert found.attainment == pytest.approx(0.5, abs=0.05), "twice what a worker can do"
     assert found.accuracy == pytest.approx(LARGE.accuracy)
 
 
 def test_two_workers_do_twice_as_much() -> None:
-    found = replica(ONLY_LARGE, workers=2).simulate(np.arange(500) * 10.5)
+    found = replica(ONLY_LARGE, workers=2).simulate(at(500, 10.5))
     assert found.attainment == 1.0
 
 
 def test_a_deadline_that_no_run_meets() -> None:
-    found = replica(deadline_ms=4.0).simulate(np.arange(5) * 100.0)
+    found = replica(deadline_ms=4.0).simulate(at(5, 100.0))
     assert (found.requests, found.in_time, found.accuracy) == (5, 0, 0.0)
 
 
@@ -49,7 +55,7 @@ def test_nobody_comes() -> None:
 
 @given(arrivals, st.integers(1, 3), st.floats(1, 300), st.integers(1, 40))
 def test_nothing_comes_from_nowhere(
-    times: np.ndarray, workers: int, deadline_ms: float, max_pending: int
+    times: Times, workers: int, deadline_ms: float, max_pending: int
 ) -> None:
     found = replica(
         BOTH, ONLY_LARGE, workers=workers, deadline_ms=deadline_ms, max_pending=max_pending

@@ -78,7 +78,7 @@ def test_the_budget_is_met(seed: int, share: float) -> None:
     arch = Architecture.parse(found.subnet)
     population = Population.of(LARGE, [arch])
     assert found.latency_ms == judge.latency(population)[0] <= budget
-    assert found.accuracy == judge.judged(population)[0]
+    assert found.accuracy == pytest.approx(judge.judged(population)[0], rel=1e-12)  # another order
     assert found.resolution == arch.resolution
     assert all((judge.latency(asked) <= budget).all() for asked in judge.asked)
 
