@@ -111,7 +111,7 @@ class _Simulation:
         self._free = list(range(replica.limits.workers))
         self._running: list[tuple[float, int, int, str, list[_Request]]] = []  # by their end
         self._runs = count()  # tells apart those that end at once
-        self._in_time, self._accuracies, self._busy_ms = 0, 0.0, 0.0
+        self._in_time, self._accuracies, self._busy_ms, self._ended_ms = 0, 0.0, 0.0, 0.0
 
     def run(self, requests: Iterable[_Request]) -> Outcome:
         came, now_ms = 0, 0.0
@@ -120,14 +120,14 @@ class _Simulation:
             self._end_until(now_ms)
             self._dispatcher.admit(request, now_ms)
             self._start(now_ms)
-        last_ms = max([now_ms, *(end for end, *_ in self._running)])
         self._end_until(float("inf"))
-        worker_ms = last_ms * self._replica.limits.workers
+        worker_ms = max(now_ms, self._ended_ms) * self._replica.limits.workers
         return Outcome(came, self._in_time, self._accuracies, self._busy_ms, worker_ms)
 
     def _end_until(self, until_ms: float) -> None:
         while self._running and self._running[0][0] <= until_ms:
             now_ms, _, worker, subnet, jobs = heapq.heappop(self._running)
+            self._ended_ms = now_ms
             self._dispatcher.ended(worker)
             for job in jobs:
                 self._dispatcher.forget(job)

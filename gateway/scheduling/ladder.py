@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from gateway.request import Constraints
 from gateway.select import Candidate, Candidates, Goal, Tier, select
 
+STEP = 0.87
+"""What a rung costs of the one above, at most. With smaller steps more subnets share the traffic,
+and each runs too rarely to be compiled whole, and at shapes that the runtime has not seen yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -41,8 +45,9 @@ class Ladder:
 
 
 def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | None:
-    """The ladder of a goal; None where nothing satisfies it. `engine_ms` is what the gateway's
-    engine takes for one image of each subnet; one that is not there is not served."""
+    """The ladder of a goal, down to the cheapest; None where nothing satisfies it. `engine_ms` is
+    what the gateway's engine takes for one image of each subnet; one that is not there is not
+    served."""
     admitted = [
         candidate
         for candidate in tier.by_preference[goal.prefer]
@@ -50,9 +55,11 @@ def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | N
     ]
     if not admitted:
         return None
+    cheapest = min(engine_ms[candidate.subnet] for candidate in admitted)
     rungs = [admitted[0]]
     for candidate in admitted:
-        if engine_ms[candidate.subnet] < engine_ms[rungs[-1].subnet]:
+        ms, above_ms = engine_ms[candidate.subnet], engine_ms[rungs[-1].subnet]
+        if ms <= STEP * above_ms or cheapest == ms < above_ms:
             rungs.append(candidate)
     return Ladder(tuple(rungs), {candidate.subnet: candidate for candidate in admitted})
 

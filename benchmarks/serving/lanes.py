@@ -1,0 +1,117 @@
+"""How to share the cores among batches: all of them for one, or one for each of several.
+
+    python benchmarks/serving/lanes.py [--rounds 3]
+
+The smallest and the largest subnet of ImageNet's size as chains, at batch 1 and 8, OpenVINO. Each
+way has as many threads as lanes, which run the same subnet for a second, the ways in turn; printed
+are medians of milliseconds a run, and the images a second that all lanes come to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from net import FIXED, imagenet_artifact
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from gateway.engines.engine import Engine, Lane
+from gateway.engines.net import Net
+from gateway.engines.opening import cpus, make_backend, make_engine
+from supernet.architecture import Architecture
+
+RESULT = Path("benchmarks/results/serving-lanes.json")
+SUBNETS, BATCHES = (FIXED[0], FIXED[-1]), (1, 8)
+RUN_S = 1.0
+WAYS = {
+    "one core, one lane": (1, 1),
+    "a core for each lane": (1, cpus()),
+    "all cores, one lane": (cpus(), 1),
+}
+"""Threads of a run, and lanes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    net = Net(imagenet_artifact())
+    ways = {
+        way: [engine.lane() for _ in range(lanes)]
+        for way, (threads, lanes) in WAYS.items()
+        for engine in [_engine(net, threads, lanes)]
+    }
+    rows: list[dict[str, Any]] = []
+    for subnet in SUBNETS:
+        for batch in BATCHES:
+            found = [
+                {way: _run(lanes, Architecture.parse(subnet), batch) for way, lanes in ways.items()}
+                for _ in range(given.rounds)
+            ]
+            for way, (_, lanes) in WAYS.items():
+                ms = median(one[way] for one in found)
+                rate = 1000 * batch * lanes / ms
+                rows.append(
+                    {"subnet": subnet, "batch": batch, "way": way, "run_ms": ms, "images_s": rate}
+                )
+    RESULT.write_text(json.dumps({"cores": cpus(), "rows": rows}, indent=1) + "\n", "utf-8")
+    _print(rows)
+
+
+def _engine(net: Net, threads: int, lanes: int) -> Engine:
+    backend = make_backend("openvino", threads=threads, lanes=lanes)
+    return make_engine(net, backend, max_whole_bytes=1)
+
+
+def _run(lanes: list[Lane], arch: Architecture, batch: int) -> float:
+    """Median milliseconds of a run, all lanes running."""
+    shape = (batch, 3, arch.resolution, arch.resolution)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    taken: list[float] = []
+    together = threading.Barrier(len(lanes))
+    threads = [
+        threading.Thread(target=_repeat, args=(lane, arch, x, together, taken)) for lane in lanes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return median(taken)
+
+
+def _repeat(
+    lane: Lane,
+    arch: Architecture,
+    x: NDArray[np.float32],
+    together: threading.Barrier,
+    taken: list[float],
+) -> None:
+    for _ in range(3):
+        lane.run(arch, x)
+    together.wait()
+    ends = time.perf_counter() + RUN_S
+    while (began := time.perf_counter()) < ends:
+        lane.run(arch, x)
+        taken.append(1000 * (time.perf_counter() - began))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("subnet", "batch", "way", title=f"Cores and lanes, {cpus()} cores, OpenVINO")
+    for heading in ("ms a run", "images/s"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        figures = (f"{row['run_ms']:.2f}", f"{row['images_s']:.0f}")
+        table.add_row(row["subnet"], str(row["batch"]), row["way"], *figures)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
