@@ -28,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 from served import METHOD, gateway, infer_request
 
+from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine
+from gateway.opening import num_threads
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-overhead.json")
@@ -52,7 +54,7 @@ def main() -> None:
             for _ in range(given.rounds):
                 for callers in IN_FLIGHT:
                     by_gateway = measured(asked, callers, given.seconds)
-                    alone = engine_alone(artifact, subnet, min(callers, cpus()), given.seconds)
+                    alone = engine_alone(artifact, subnet, callers, given.seconds)
                     found.setdefault(("gateway", callers), []).append(by_gateway)
                     found.setdefault(("engine", callers), []).append(alone)
             rows += [_row(subnet, who, callers, all_) for (who, callers), all_ in found.items()]
@@ -60,14 +62,18 @@ def main() -> None:
     RESULT.write_text(json.dumps({"cores": cpus(), "rows": rows}, indent=1) + "\n", "utf-8")
 
 
-def engine_alone(artifact: Path, subnet: str, lanes: int, seconds: float) -> Found:
-    """Lanes side by side, in a process of its own."""
+def engine_alone(artifact: Path, subnet: str, callers: int, seconds: float) -> Found:
+    """In a process of its own, with the threads and lanes that a gateway has, as far as so many
+    callers keep them busy; one image a run."""
+    threads = num_threads(ServerConfig(artifact=artifact))
+    lanes = min(callers, max(1, cpus() // threads))
     command = [
         sys.executable,
         __file__,
         "--engine",
         str(artifact),
         subnet,
+        str(threads),
         str(lanes),
         str(seconds),
     ]
@@ -75,10 +81,11 @@ def engine_alone(artifact: Path, subnet: str, lanes: int, seconds: float) -> Fou
     return Found(**json.loads(done.stdout))
 
 
-def _run_engine(artifact: str, subnet: str, lanes: str, seconds: str) -> None:
+def _run_engine(artifact: str, subnet: str, threads: str, lanes: str, seconds: str) -> None:
     """What `engine_alone` runs: each subnet whole, as a gateway has it once it is hot."""
     arch = Architecture.parse(subnet)
-    engine = make_engine(Net(Path(artifact)), make_backend("auto", threads=1), 2**30)
+    backend = make_backend("auto", threads=int(threads), lanes=int(lanes))
+    engine = make_engine(Net(Path(artifact)), backend, 2**30)
     engine.whole.obtain(arch)
     x = np.random.default_rng(0).standard_normal(
         (1, 3, arch.resolution, arch.resolution), np.float32

@@ -90,7 +90,7 @@ def _compared(
                 "grpc", target, "--method", METHOD, "--request", str(place / "request")
             ]  # fmt: skip
         for _ in range(rounds):
-            alone = engine_alone(net, subnet, cpus(), seconds)
+            alone = engine_alone(net, subnet, IN_FLIGHT, seconds)
             found.setdefault("engine alone, f32", []).append(alone)
             for name, arguments in asked.items():
                 one = measured(arguments, IN_FLIGHT, seconds)

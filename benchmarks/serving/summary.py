@@ -123,6 +123,13 @@ def _slo(found: Any) -> Iterator[Pair]:
         )
 
 
+def _plan(found: Any) -> Iterator[Pair]:
+    pairs = [(row["simulated"], row["measured"]) for row in found["rows"]]
+    in_time, accuracy = (max(abs(s[n] - m[n]) for s, m in pairs) for n in (0, 1))
+    what = f"off by up to {100 * in_time:.1f} points in time, {100 * accuracy:.1f} of accuracy"
+    yield "`compofa plan` against a gateway", what
+
+
 def _soak(found: Any) -> Iterator[Pair]:
     errors = sum(found["errors"].values())
     what = f"{found['answers']} answers, {errors} errors, memory {found['growth_percent']:+.1f} %"
@@ -140,6 +147,7 @@ PARTS: dict[str, Callable[[Any], Iterator[Pair]]] = {
     "overhead": _overhead,
     "servers": _servers,
     "precision": _precision,
+    "plan": _plan,
     "slo": _slo,
     "soak": _soak,
     "mixed": _mixed,

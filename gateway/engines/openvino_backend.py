@@ -60,6 +60,8 @@ class OpenvinoBackend:
             "INFERENCE_NUM_THREADS": threads * lanes,
             "NUM_STREAMS": lanes,
             "PERFORMANCE_HINT": "LATENCY",
+            # Pinned, every process of a machine runs on its first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         processor = self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")
         made_for = (ov.get_version(), processor, *map(str, self._settings.values()))

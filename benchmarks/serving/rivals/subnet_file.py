@@ -39,7 +39,7 @@ def _openvino(path: Path) -> Callable[[Array], Array]:
     import openvino as ov  # type: ignore[import-untyped]
 
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    settings["INFERENCE_PRECISION_HINT"] = "f32"
+    settings |= {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
     request = ov.Core().compile_model(str(path), "CPU", settings).create_infer_request()
 
     def run(x: Array) -> Array:
