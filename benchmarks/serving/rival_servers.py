@@ -67,7 +67,9 @@ def torchserve(folder: Path, batching: Batching, image: bytes) -> Rival:
     request = inference_pb2.PredictionsRequest(model_name="subnet", input={"data": image})
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its workers run `python`
     asked = ["grpc", f"127.0.0.1:{grpc}", "--method", PREDICTIONS]
-    return Rival(command, asked, request.SerializeToString(), {"PATH": path})
+    # It remembers in the folder for temporary files that it runs, also after it was killed.
+    environment = {"PATH": path, "TMPDIR": str(folder.resolve())}
+    return Rival(command, asked, request.SerializeToString(), environment)
 
 
 def _archive(folder: Path, batching: Batching) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.engines.costs import Costs, CostsByMacs
     from supernet.manifest import Manifest
 
-TRANSPORT_MS = 0.6  # of a core for gRPC and what is around it: docs/scaling.md
+TRANSPORT_MS = 1.0  # on a worker for gRPC and what is around it: docs/scaling.md
 
 
 def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -52,7 +52,7 @@ def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
         "--request-ms",
         type=float,
         metavar="X",
-        help="of a core for a request besides its run; by default what decoding an image takes "
+        help="on a worker for a request besides its run; by default what decoding an image takes "
         f"here, and {TRANSPORT_MS:g} for transport",
     )
     cli.add_store(parser)

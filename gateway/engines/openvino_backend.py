@@ -38,10 +38,10 @@ class OpenvinoProgram:
 
 class OpenvinoBackend:
     """Compiles for `threads` cores a run and `lanes` runs side by side: more would wait for one
-    another. One lane of two cores does more than two of one, each of which pays for handing a run
-    to a thread (benchmarks/serving/lanes.py). What is compiled is kept in the folder `cache`, if
-    given, one for each artifact, and read from there by later processes, which then need neither
-    torch nor the weights."""
+    another. Two lanes of a core each do no more in batches than one of two, at twice the latency
+    (benchmarks/serving/lanes.py). What is compiled is kept in the folder `cache`, if given, one for
+    each artifact, and read from there by later processes, which then need neither torch nor the
+    weights."""
 
     name = "openvino"
     on_gpu = False
