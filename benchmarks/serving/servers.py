@@ -61,8 +61,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows += _compared(net, subnet, Path(folder), given.rounds, given.seconds)
         _print(rows)
-    result = {"cores": cpus(), "in_flight": IN_FLIGHT, "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        result = {"cores": cpus(), "in_flight": IN_FLIGHT, "rows": rows}
+        RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 def _compared(
