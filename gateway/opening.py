@@ -65,11 +65,10 @@ def running_pipeline(
 def opened_engine(config: ServerConfig, net: Net) -> tuple[Engine, Costs | CostsByMacs]:
     """Ready to run, and what its runs cost. Raises `ValueError` where it cannot be had."""
     cache = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
-    threads = num_threads(config)
     backend = make_backend(
         config.engine,
-        threads=threads,
-        lanes=config.workers or max(1, cpus() // threads),
+        threads=num_threads(config),
+        lanes=_lanes(config),
         precision=config.precision,
         device=config.device,
         cache=cache / net.manifest.artifact_hash,
@@ -85,6 +84,10 @@ def num_threads(config: ServerConfig) -> int:
 
 def num_workers(config: ServerConfig, engine: Engine) -> int:
     """How many batches run at once."""
-    if config.workers is not None:
-        return config.workers
-    return _WORKERS_OF_GPU if engine.backend.on_gpu else max(1, cpus() // num_threads(config))
+    by_default = _WORKERS_OF_GPU if engine.backend.on_gpu else _lanes(config)
+    return config.workers or by_default
+
+
+def _lanes(config: ServerConfig) -> int:
+    """Of a CPU."""
+    return config.workers or max(1, cpus() // num_threads(config))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import random
 import time
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
+from gateway.capacity.preparation import photograph
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 PICTURES, SIDE = 32, 256
@@ -33,14 +32,8 @@ class Outcome:
 
 
 def photographs() -> list[bytes]:
-    """JPEGs of blurred noise: about as many bytes as a photograph of the size."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(PICTURES):
-        noise = Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8))
-        file = io.BytesIO()
-        noise.filter(ImageFilter.GaussianBlur(1.5)).save(file, "JPEG", quality=90)
-        found.append(file.getvalue())
-    return found
+    rng = np.random.default_rng(0)
+    return [photograph(SIDE, rng) for _ in range(PICTURES)]
 
 
 async def replay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ def plan(replica: Replica, traffic: Traffic, rate: float, attainment: float) -> 
     """For `rate` requests a second of which the share `attainment` is to be answered in time.
     Raises `ValueError` where no number of replicas can do it."""
 
+    @functools.cache  # the search comes by those that are shown
     def row(replicas: int, rate: float = rate) -> Row:
         outcome = sum(map(replica.simulate, traffic.shares(rate, replicas)), Outcome())
         return Row(replicas, rate / replicas, outcome)

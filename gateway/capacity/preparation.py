@@ -23,7 +23,7 @@ def preparation_ms(manifest: Manifest) -> float:
     if space.skeleton.inputs.kind != "image":
         return 0.0
     resolution = max(space.resolutions)
-    picture, taken = ImageInput(_jpeg(resolution * 8 // 7)), []
+    picture, taken = ImageInput(photograph(resolution * 8 // 7, np.random.default_rng(0))), []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
         images.prepare(picture, resolution, space, manifest.preprocessing)
@@ -31,10 +31,9 @@ def preparation_ms(manifest: Manifest) -> float:
     return median(taken)
 
 
-def _jpeg(side: int) -> bytes:
-    """Blurred noise: about as many bytes as a photograph of the size."""
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+def photograph(side: int, rng: np.random.Generator) -> bytes:
+    """A JPEG of blurred noise: about as many bytes as a photograph of the size."""
+    noise = Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8))
     file = io.BytesIO()
-    noise = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1.5))
-    noise.save(file, "JPEG", quality=90)
+    noise.filter(ImageFilter.GaussianBlur(1.5)).save(file, "JPEG", quality=90)
     return file.getvalue()

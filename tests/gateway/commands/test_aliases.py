@@ -11,14 +11,8 @@ from tests.gateway.command_line import Cli, failed
 
 
 @pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
+def _own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOFA_CREATED_BY", "fleet team")
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
 
 
 @pytest.fixture

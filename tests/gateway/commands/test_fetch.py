@@ -11,16 +11,6 @@ import torch
 from tests.gateway.command_line import Cli, failed
 
 
-@pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.fixture
 def options(artifact_folder: Path) -> list[object]:
     return ["fetch", "--artifact", artifact_folder, "--device-class", "alpha", "--format", "torch"]

@@ -11,16 +11,6 @@ from tests.gateway.command_line import Cli, failed
 QUICK = ("--rate", "50", "--deadline-ms", "200", "--attainment", "0.99")
 
 
-@pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 @pytest.fixture
 def asked(artifact_folder: Path, tmp_path: Path) -> list[str | Path]:
     cache = tmp_path / "compiled"

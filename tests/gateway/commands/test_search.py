@@ -26,16 +26,6 @@ from tests.supernet.block_times import made_up
 QUICK = ["--population", "30", "--generations", "20"]
 
 
-@pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def test_search(cli: Cli, artifact_folder: Path) -> None:
     found = cli.json("search", artifact_folder, "--device-class", "alpha")
     assert found == {

@@ -12,16 +12,6 @@ from tests.gateway.command_line import Cli, failed
 from tests.redis_server import RedisServer, free_port
 
 
-@pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def test_tables_go_through_redis_as_through_a_file(
     cli: Cli, artifact_folder: Path, tmp_path: Path, redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,

@@ -11,12 +11,6 @@ from supernet.latency import read_bundled_tables
 from tests.gateway.command_line import Cli, failed
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    monkeypatch.setenv("COMPOFA_STATE_DIR", str(tmp_path / "state"))
-    return Cli(capsys)
-
-
 def test_a_class_from_the_measurements_it_asked_for(
     cli: Cli, artifact_folder: Path, tmp_path: Path
 ) -> None:

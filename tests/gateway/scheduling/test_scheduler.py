@@ -55,10 +55,10 @@ class Worker:
             selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, False)
             each.succeed(Answer(np.zeros((1, 2), np.float32), selection, 1.0, 0.0, 1))
 
-    def occupy(self, scheduler: Scheduler) -> Job:
+    def occupy(self, scheduler: Scheduler, ladder: Ladder = ONLY_SMALL) -> Job:
         """Keep the worker busy with a job until the gate opens."""
         self.gate.clear()
-        first = job(ladder=ONLY_SMALL)
+        first = job(ladder=ladder)
         scheduler.submit(first)
         assert self.entered.acquire(timeout=10)
         return first
@@ -143,7 +143,7 @@ def test_what_cannot_be_in_time_is_turned_away_at_once(make: Make, worker: Worke
     scheduler = make()
     with pytest.raises(DeadlineExceeded):
         scheduler.submit(job(within_ms=0.5))
-    worker.occupy(scheduler)
+    worker.occupy(scheduler, BOTH)  # the large one is expected to take longer than this test
     for _ in range(20):
         scheduler.submit(job(within_ms=5000))
     with pytest.raises(DeadlineExceeded):
