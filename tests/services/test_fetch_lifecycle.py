@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.services.conftest import Connect, GatewayProcess, Start
 
 ALPHA = Constraints("alpha")
-LARGE = 128 * MIB  # takes the better part of a second
+LARGE = 256 * MIB  # takes more than a second: also a busy machine looks at it meanwhile
 
 
 @pytest.fixture
