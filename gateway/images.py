@@ -49,7 +49,8 @@ class InputSize:
 
 
 def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> InputSize:
-    """What can be known without looking at the content. Raises `InvalidRequest`."""
+    """What can be known without decoding. Raises `InvalidRequest` for a form that the net does not
+    take, and for a raw tensor with values that are none."""
     inputs = space.skeleton.inputs
     if isinstance(model_input, ImageInput):
         if inputs.kind != "image":
@@ -63,6 +64,8 @@ def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> Inpu
     if given != expected:
         form = f"{inputs.dtype} for shape {list(model_input.shape)}"
         raise InvalidRequest("tensor.raw", given, f"{expected} bytes of {form}")
+    if not model_input.any_values:
+        _check_values(_raw(model_input), inputs)
     return InputSize(model_input.shape[0], model_input.shape[-1])
 
 
@@ -74,13 +77,21 @@ def prepare(
     `size_of` has accepted the input before.
     """
     inputs = space.skeleton.inputs
-    if isinstance(model_input, TensorInput) and inputs.kind == "tokens":
-        return np.ascontiguousarray(tokens_from_raw(model_input, inputs)[:, :resolution])
     if isinstance(model_input, TensorInput):
-        return reduced(tensor_from_raw(model_input), resolution)
+        x = _raw(model_input)
+        if inputs.kind == "image":
+            return reduced(x.astype(np.float32, copy=False), resolution)
+        if model_input.any_values:
+            x = np.where(_no_tokens(x, inputs), 0, x)
+        return np.ascontiguousarray(x[:, :resolution], np.int64)
     assert isinstance(preprocessing, Preprocessing), "size_of takes images for nets of images"
     pixels = decode(model_input.data, resolution, inputs.channels, preprocessing.box)
     return normalised(pixels, preprocessing)[None]
+
+
+def is_ready(model_input: ModelInput, resolution: int) -> bool:
+    """Whether `prepare` has next to nothing to do."""
+    return isinstance(model_input, TensorInput) and model_input.shape[-1] == resolution
 
 
 def decode(
@@ -105,35 +116,13 @@ def decode(
 
 
 def normalised(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Model input [C, H, W] of pixels [H, W, C]."""
-    mean = np.array(preprocessing.mean, np.float32) * 255
-    std = np.array(preprocessing.std, np.float32) * 255
-    x = (pixels.astype(np.float32) - mean) / std
-    return np.ascontiguousarray(x.transpose(2, 0, 1))
-
-
-def tensor_from_raw(tensor: TensorInput) -> NDArray[np.float32]:
-    """The values [B, C, H, W] of a raw tensor, as they lie there. Raises `InvalidRequest` if not
-    finite."""
-    x = np.frombuffer(tensor.data, "<f4").astype(np.float32, copy=False).reshape(tensor.shape)
-    if not tensor.any_values and not np.isfinite(x).all():
-        first = int(np.flatnonzero(~np.isfinite(x))[0])
-        raise InvalidRequest("tensor.raw", float(x.flat[first]), f"finite values (value {first})")
+    """Model input [C, H, W] of pixels [H, W, C], C-contiguous."""
+    mean = np.array(preprocessing.mean, np.float32)[:, None, None]
+    std = np.array(preprocessing.std, np.float32)[:, None, None]
+    planes = pixels.transpose(2, 0, 1)  # scaled as they are laid out anew: three times as fast
+    x: NDArray[np.float32] = np.multiply(planes, 1 / (255 * std), order="C", dtype=np.float32)
+    x -= mean / std
     return x
-
-
-def tokens_from_raw(tensor: TensorInput, inputs: Inputs) -> NDArray[np.int64]:
-    """The tokens [B, T] of a raw tensor. Raises `InvalidRequest` for one that is none, unless any
-    are taken: then it is as if there were none in its place."""
-    x = np.frombuffer(tensor.data, "<i8").astype(np.int64, copy=False).reshape(tensor.shape)
-    wrong = (x < 0) | (x >= inputs.vocabulary)
-    if not wrong.any():
-        return x
-    if tensor.any_values:
-        return np.where(wrong, 0, x)
-    first = int(np.flatnonzero(wrong)[0])
-    expected = f"tokens from 0 to {inputs.vocabulary - 1} (value {first})"
-    raise InvalidRequest("tensor.raw", int(x.flat[first]), expected)
 
 
 def reduced(x: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
@@ -157,6 +146,24 @@ def _check_form(
         form = ", ".join(["R"] if inputs.kind == "tokens" else [str(inputs.channels), "R", "R"])
         expected = f"[1 to {max_batch}, {form}] with R one of {list(resolutions)}"
         raise InvalidRequest("tensor.shape", list(tensor.shape[:8]), expected)
+
+
+def _raw(tensor: TensorInput) -> NDArray[Any]:
+    """The values of a tensor of the right form, as they lie there."""
+    return np.frombuffer(tensor.data, ELEMENTS[tensor.dtype]).reshape(tensor.shape)
+
+
+def _check_values(x: NDArray[Any], inputs: Inputs) -> None:
+    images = inputs.kind == "image"
+    wrong = ~np.isfinite(x) if images else _no_tokens(x, inputs)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        expected = "finite values" if images else f"tokens from 0 to {inputs.vocabulary - 1}"
+        raise InvalidRequest("tensor.raw", x.flat[first].item(), f"{expected} (value {first})")
+
+
+def _no_tokens(x: NDArray[Any], inputs: Inputs) -> NDArray[np.bool_]:
+    return (x < 0) | (x >= inputs.vocabulary)
 
 
 def _check_pixels(image: Image.Image) -> None:

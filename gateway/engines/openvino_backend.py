@@ -82,7 +82,7 @@ class OpenvinoBackend:
         return OpenvinoProgram(compiled)
 
     def to_values(self, x: ModelInputs) -> ov.Tensor:
-        return ov.Tensor(x)
+        return ov.Tensor(x, shared_memory=x.flags.writeable)  # it refuses what it could not write
 
     def to_array(self, values: ov.Tensor) -> Array:
         return np.array(values.data)

@@ -55,14 +55,15 @@ class BatchRunner:
         clock: Callable[[], float] = time.monotonic,
         preparers: Executor | None = None,
     ) -> None:
-        """`preparers` are threads that prepare the inputs of a batch side by side."""
+        """`preparers` are threads that prepare the inputs of a batch side by side, where that is
+        work."""
         self._lane, self._manifest, self._times, self._clock = lane, manifest, times, clock
-        self._preparers = preparers
+        self._side_by_side = preparers.map if preparers else map
 
     def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
         """Answer each of the jobs by `subnet`, which satisfies all of them."""
         arch, taken_ms = Architecture.parse(subnet), self._now_ms()
-        each = self._preparers.map if self._preparers and len(jobs) > 1 else map
+        each = map if self._is_little(jobs, arch.resolution) else self._side_by_side
         inputs = each(lambda job: self._model_input(job, arch.resolution), jobs)
         prepared = [(job, x) for job, x in zip(jobs, inputs, strict=True) if x is not None]
         if not prepared:
@@ -77,6 +78,10 @@ class BatchRunner:
         else:
             rows = sum(len(x) for _, x in prepared)
             self._times.record_handling(rows, max(0.0, self._now_ms() - taken_ms - compute_ms))
+
+    def _is_little(self, jobs: Sequence[Job], resolution: int) -> bool:
+        """Less than handing it to other threads would be."""
+        return sum(not images.is_ready(job.model_input, resolution) for job in jobs) <= 1
 
     def _model_input(self, job: Job, resolution: int) -> Values | None:
         """None where it cannot be had: the job is answered."""
@@ -103,8 +108,7 @@ class BatchRunner:
     ) -> float:
         """Answer all of them; what the engine took, in ms."""
         inputs = [x for _, x in prepared]
-        x: Any = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
-        ran = self._lane.run(arch, x)
+        ran = self._lane.run(arch, _joined(inputs))
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
         _log_batch(arch.id, len(inputs), ran)
         row = 0
@@ -116,6 +120,17 @@ class BatchRunner:
 
     def _now_ms(self) -> float:
         return self._clock() * 1000
+
+
+def _joined(inputs: Sequence[Values]) -> Values:
+    """[B, ...] of some [b, ...], all C-contiguous. In one call that keeps the interpreter's lock:
+    numpy would give it up, and wait for it, once for each of them."""
+    if len(inputs) == 1:
+        return inputs[0]
+    first = inputs[0]
+    joined: Any = np.frombuffer(bytearray().join(x.data for x in inputs), first.dtype)
+    values: Values = joined.reshape(-1, *first.shape[1:])
+    return values
 
 
 def _log_batch(subnet: str, requests: int, ran: Ran) -> None:

@@ -175,8 +175,8 @@ def test_a_tensor_of_the_wrong_form_is_refused(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_values_are_finite(value: float) -> None:
+def test_values_are_finite(value: float, space: DesignSpace) -> None:
     x = np.zeros((1, 1, 16, 16), np.float32)
     x[0, 0, 3, 3] = value
     with pytest.raises(InvalidRequest, match=r"tensor.raw: expected finite values \(value 51\)"):
-        images.tensor_from_raw(raw(x))
+        images.size_of(raw(x), space, 4)

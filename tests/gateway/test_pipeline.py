@@ -178,7 +178,8 @@ async def test_many_at_once_get_what_each_asked_for(make: Make, folded_supernet:
     for constraints, answer in zip(asked, answers, strict=True):
         assert answer.selection == pipeline.select(constraints)
         arch = Architecture.parse(answer.selection.subnet)
-        x = torch.from_numpy(images.reduced(images.tensor_from_raw(tensor()), arch.resolution))
+        space, preprocessing = pipeline.manifest.design_space, pipeline.manifest.preprocessing
+        x = torch.from_numpy(images.prepare(tensor(), arch.resolution, space, preprocessing))
         alone = extract(folded_supernet, arch)(x).numpy()
         assert np.abs(alone - answer.logits).max() < 1e-4
 
