@@ -29,6 +29,7 @@ from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder, ladder_of
 from gateway.scheduling.scheduler import RunBatch, Scheduler
+from gateway.scheduling.settling import awaitable
 from gateway.select import Candidates, select
 from gateway.stores.tables import DeviceClassInfo
 from supernet.manifest import Manifest
@@ -153,7 +154,7 @@ class Pipeline:
         self._scheduler.submit(job)
         try:
             async with asyncio.timeout(deadline_s):
-                return await asyncio.wrap_future(job.future)
+                return await awaitable(job.future)
         except TimeoutError:
             raise DeadlineExceeded() from None
 

@@ -21,6 +21,7 @@ from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
 from gateway.images import Values
 from gateway.request import Answer, Selection, TensorInput
 from gateway.scheduling.job import Job
+from gateway.scheduling.settling import settled_together
 from supernet.architecture import Architecture
 from supernet.manifest import Manifest
 
@@ -112,10 +113,11 @@ class BatchRunner:
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
         _log_batch(arch.id, len(inputs), ran)
         row = 0
-        for job, x in prepared:
-            logits = ran.logits[row : row + len(x)]
-            row += len(x)
-            _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
+        with settled_together():
+            for job, x in prepared:
+                logits = ran.logits[row : row + len(x)]
+                row += len(x)
+                _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
         return ran.compute_ms
 
     def _now_ms(self) -> float:
