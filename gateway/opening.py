@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import platformdirs
 
 from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
+from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.engine import Engine
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
+from gateway.engines.warm_up import WarmUp
 from gateway.pipeline import Pipeline, Watch
 from gateway.stores.by_url import read_device_classes
+from supernet.architecture import Architecture
 
 _WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
+_QUIET_S = 0.2  # between one request and the next of a busy client is no idleness
 _MOST_THREADS = 2  # for a batch: a second core nearly halves a run, and so each deadline's risk
 
 
@@ -53,13 +57,21 @@ def running_pipeline(
         num_workers=num_workers(config, engine),
         watch=watch,
     )
-    with pipeline:
+    with pipeline, ExitStack() as beside:
         if engine.chain is not None:
-            hot.start()
-        try:
-            yield pipeline
-        finally:
-            hot.close()
+            for work in (hot, _warm_up(engine, engine.chain, pipeline)):
+                work.start()
+                beside.callback(work.close)
+        yield pipeline
+
+
+def _warm_up(engine: Engine, chain: ChainPrograms, pipeline: Pipeline) -> WarmUp:
+    def idle() -> bool:
+        return not pipeline.pending and engine.usage.quiet_s > _QUIET_S
+
+    manifest = pipeline.manifest
+    resolutions = {Architecture.parse(e.subnet).resolution for e in manifest.catalog.entries}
+    return WarmUp(chain, engine.backend, manifest.design_space, sorted(resolutions), idle)
 
 
 def opened_engine(config: ServerConfig, net: Net) -> tuple[Engine, Costs | CostsByMacs]:

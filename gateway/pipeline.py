@@ -47,6 +47,9 @@ class Engine(Protocol):
         ...
 
     @property
+    def most_images(self) -> int: ...
+
+    @property
     def resident_bytes(self) -> int: ...
 
     @property
@@ -88,7 +91,7 @@ class Pipeline:
     ) -> None:
         self.manifest, self.engine = manifest, engine
         self._device_classes, self.max_batch, self._clock = device_classes, max_batch, clock
-        self.max_pending = max_pending
+        self.max_pending, self._together = max_pending, min(max_batch, engine.most_images)
         self._numbers = itertools.count()
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
@@ -97,7 +100,7 @@ class Pipeline:
         self._scheduler = Scheduler(
             lambda: self._worker(watch),
             self._times,
-            Limits(max_pending, max_batch, num_workers),
+            Limits(max_pending, self._together, num_workers),
             clock,
         )
 
@@ -199,8 +202,7 @@ class Pipeline:
         size = images.size_of(model_input, self.manifest.design_space, self.max_batch)
         candidates = self._device_classes.candidates(constraints.device_class)
         steps = self._ladder(candidates, constraints, size.max_resolution)
-        batch = max(self.max_batch, size.rows)
-        least_ms = self._times.expected_ms(steps.cheapest.subnet, batch) * size.rows / batch
+        batch_ms = self._times.expected_ms(steps.cheapest.subnet, self._together)
         return Job(
             model_input,
             size.rows,
@@ -209,7 +211,7 @@ class Pipeline:
             now_ms,
             None if deadline_s is None else now_ms + deadline_s * 1000,
             next(self._numbers),
-            least_ms,
+            batch_ms * size.rows / self._together,
             call=call,
         )
 

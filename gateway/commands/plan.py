@@ -94,7 +94,8 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     def run_ms(subnet: str, images: int) -> float:
         return costs.of(subnet).ms(images) + request_ms * images
 
-    limits = Limits(config.max_pending, config.max_batch, num_workers(config, engine))
+    together = min(config.max_batch, engine.most_images)
+    limits = Limits(config.max_pending, together, num_workers(config, engine))
     clients = _clients(arguments, net.manifest, costs)
     return Replica(clients, run_ms, limits, arguments.deadline_ms)
 

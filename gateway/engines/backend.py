@@ -21,6 +21,9 @@ Values = Any
 """Values in a form of the runtime's own, handed from one runner to the next without a copy."""
 Dtype = Literal["FP32", "INT64"]
 """Of what comes in; what goes out is FP32."""
+MOST_IMAGES_ON_CPU = 8
+"""A core is busy with eight; sixteen take twice as long and twice the memory
+(benchmarks/serving/lanes.py)."""
 Build = Callable[[], Sequence["nn.Module"]]
 """Makes the modules of a program; not called where it is compiled already."""
 
@@ -45,13 +48,19 @@ class Program(Protocol):
         """Shares the program's weights."""
         ...
 
+    def release(self) -> None:
+        """Give back memory that runs took and the next ones will take again, where some is kept."""
+        ...
+
 
 class Backend(Protocol):
-    """A runtime. `cache` keeps what it compiles, where it can be kept."""
+    """A runtime. `cache` keeps what it compiles, where it can be kept. Runs have at most
+    `most_images`: larger ones are no faster for each, and take the memory."""
 
     name: str
     cache: CompileCache | None
     on_gpu: bool
+    most_images: int
 
     def compile(
         self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gateway.engines.backend import Backend, Program, Runner, Values
@@ -40,6 +40,11 @@ class ChainPrograms:
         """For one thread."""
         return ChainRunners(self._space, self._programs)
 
+    def release(self) -> None:
+        """As of each program."""
+        for program in self._programs.values():
+            program.release()
+
 
 class ChainRunners:
     """Runs any subnet. For one thread at a time."""
@@ -56,14 +61,12 @@ class ChainRunners:
 
     def timed(
         self, arch: Architecture, x: Values, clock: Callable[[], float]
-    ) -> list[tuple[Segment, float]]:
-        """Run a subnet; what the clock says each of its segments took."""
-        taken = []
+    ) -> Iterator[tuple[Segment, float]]:
+        """Run a subnet, a segment at each step; what the clock says that it took."""
         for segment, runner in zip(chain(self._space, arch), self._chain(arch), strict=True):
             started = clock()
             x = runner(x)
-            taken.append((segment, clock() - started))
-        return taken
+            yield segment, clock() - started
 
     def _chain(self, arch: Architecture) -> tuple[Runner, ...]:
         """The same at every resolution."""

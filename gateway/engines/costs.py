@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.engines.backend import Backend, zeros
 from gateway.engines.chain_programs import ChainRunners
-from gateway.engines.segments import Segment, chain, segments
+from gateway.engines.segments import Segment, chain, covering, segments
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
@@ -149,20 +149,8 @@ def _shortest(
 ) -> dict[Segment, float]:
     x = zeros(space.skeleton.inputs, images, resolution)
     shortest: dict[Segment, float] = {}
-    for arch in _covering(space, resolution):
+    for arch in covering(space, resolution):
         for _ in range(RUNS[images]):
             for segment, taken_s in runners.timed(arch, backend.to_values(x), clock):
                 shortest[segment] = min(1000 * taken_s, shortest.get(segment, math.inf))
     return shortest
-
-
-def _covering(space: DesignSpace, resolution: int) -> Iterator[Architecture]:
-    """Few subnets that have each segment at least once: always the one with the most new ones."""
-    chains = {
-        arch: set(chain(space, arch)) for arch in space.enumerate() if arch.resolution == resolution
-    }
-    missing = set(segments(space))
-    while missing:
-        arch = max(chains, key=lambda a: len(missing & chains[a]))
-        missing -= chains[arch]
-        yield arch

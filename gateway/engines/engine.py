@@ -5,10 +5,13 @@ Which subnet a request gets, and when, is decided elsewhere.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from gateway.engines.backend import Array, Backend, ModelInputs, Runner
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
@@ -48,6 +51,11 @@ class Engine:
     def resident_bytes(self) -> int:
         """Weights of the chain and of what is compiled whole."""
         return self.chain_bytes + self.whole.resident_bytes
+
+    @property
+    def most_images(self) -> int:
+        """Of one run: more than that are run one part after another."""
+        return self.backend.most_images
 
     @property
     def whole_subnets(self) -> int:
@@ -95,16 +103,21 @@ class Lane:
         whole = engine.whole.get(arch)
         if whole is None and self._chain is None:
             whole = engine.whole.obtain(arch)
-        values = engine.backend.to_values(x)
-        started = engine.clock()
-        way: Way = "chain" if whole is None else "whole"
+        run: Runner
+        way: Way
         if whole is not None:
-            result = self._runner(arch, whole)(values)
+            way, run = "whole", self._runner(arch, whole)
         else:
             assert self._chain is not None, "what has no chain is compiled whole above"
-            result = self._chain(arch, values)
-        logits = engine.backend.to_array(result)
-        return Ran(logits, (engine.clock() - started) * 1000, way)
+            way, run = "chain", functools.partial(self._chain, arch)
+        started = engine.clock()
+        logits = [self._logits(run, part) for part in _parts(x, engine.most_images)]
+        together = logits[0] if len(logits) == 1 else np.concatenate(logits)
+        return Ran(together, (engine.clock() - started) * 1000, way)
+
+    def _logits(self, run: Runner, x: ModelInputs) -> Array:
+        backend = self.engine.backend
+        return backend.to_array(run(backend.to_values(x)))
 
     def _runner(self, arch: Architecture, whole: Whole) -> Runner:
         """Ours for a program."""
@@ -121,3 +134,8 @@ class Lane:
             gone = [a for a, (ours, _) in self._runners.items() if whole.get(a) is not ours]
             for arch in gone:
                 del self._runners[arch]
+
+
+def _parts(x: ModelInputs, most: int) -> Iterator[ModelInputs]:
+    for first in range(0, len(x), most):
+        yield x[first : first + most]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino as ov  # type: ignore[import-untyped]
 
-from gateway.engines.backend import Array, Build, Dtype, ModelInputs
+from gateway.engines.backend import MOST_IMAGES_ON_CPU, Array, Build, Dtype, ModelInputs
 from gateway.engines.compile_cache import CompileCache
 
 Precision = Literal["f32", "bf16"]
@@ -35,6 +35,9 @@ class OpenvinoProgram:
     def runner(self) -> OpenvinoRunner:
         return OpenvinoRunner(self.compiled.create_infer_request())
 
+    def release(self) -> None:
+        self.compiled.release_memory()
+
 
 class OpenvinoBackend:
     """Compiles for `threads` cores a run and `lanes` runs side by side: more would wait for one
@@ -45,6 +48,7 @@ class OpenvinoBackend:
 
     name = "openvino"
     on_gpu = False
+    most_images = MOST_IMAGES_ON_CPU
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ compiled together in each of their 9 forms: 19 segments, and a subnet is a chain
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from supernet.architecture import Architecture
@@ -40,6 +40,19 @@ def segments(space: DesignSpace) -> tuple[Segment, ...]:
         forms[variant.unit].append(variant.name)
     chains = (_cut(("stem", *names, "head")) for names in itertools.product(*forms))
     return tuple(dict.fromkeys(segment for whole in chains for segment in whole))
+
+
+def covering(space: DesignSpace, resolution: int) -> Iterator[Architecture]:
+    """Few subnets of a resolution that have each segment at least once: always the one with the
+    most new ones."""
+    chains = {
+        arch: set(chain(space, arch)) for arch in space.enumerate() if arch.resolution == resolution
+    }
+    missing = set(segments(space))
+    while missing:
+        arch = max(chains, key=lambda a: len(missing & chains[a]))
+        missing -= chains[arch]
+        yield arch
 
 
 def _cut(names: Sequence[str]) -> tuple[Segment, ...]:

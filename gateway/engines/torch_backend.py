@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gateway.engines.backend import Array, Build, Dtype, ModelInputs, Runner
+from gateway.engines.backend import MOST_IMAGES_ON_CPU, Array, Build, Dtype, ModelInputs, Runner
 from gateway.engines.compile_cache import CompileCache
 from gateway.engines.cuda_graphs import Capture, GraphedRunner, capture
 from supernet.layers import channels_last, channels_last_images
+
+MOST_IMAGES_ON_GPU = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,9 @@ class TorchProgram:
 
     def runner(self) -> Runner:
         return self if self.capture is None else GraphedRunner(self.module, self.capture)
+
+    def release(self) -> None:
+        """torch gives back itself what it needs again elsewhere."""
 
     def __call__(self, x: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -46,6 +51,7 @@ class TorchBackend:
     ) -> None:
         self._device, self._dtype = _existing(device), dtype
         self.on_gpu = self._device.type == "cuda"
+        self.most_images = MOST_IMAGES_ON_GPU if self.on_gpu else MOST_IMAGES_ON_CPU
         self._capture = capture if self.on_gpu else None
         if threads is not None:
             torch.set_num_threads(threads)

@@ -30,6 +30,12 @@ class Usage:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: dict[Architecture, _Count] = {}
+        self._last_at = -math.inf
+
+    @property
+    def quiet_s(self) -> float:
+        """How long ago the last run began."""
+        return self._clock() - self._last_at
 
     def add(self, arch: Architecture) -> None:
         """One more run."""
@@ -37,7 +43,7 @@ class Usage:
         with self._lock:
             count = self._counts.setdefault(arch, _Count(0.0, now))
             count.value = self._faded(count, now) + 1.0
-            count.at = now
+            count.at = self._last_at = now
 
     def counts(self) -> dict[Architecture, float]:
         """What is left of each count, the largest first."""

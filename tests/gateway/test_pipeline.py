@@ -53,7 +53,7 @@ class GatedEngine:
     """The real engine, with a gate before each run and a time of one's own to report."""
 
     reported_ms: float | None = None
-    resident_bytes, whole_subnets, compile_failures = 0, 0, 0
+    most_images, resident_bytes, whole_subnets, compile_failures = 8, 0, 0, 0
 
     def __init__(self, folder: Path) -> None:
         self._engine = make_engine(Net(folder), TorchBackend(), max_whole_bytes=10**6)

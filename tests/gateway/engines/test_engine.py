@@ -157,3 +157,12 @@ def test_a_failed_compilation_reaches_whoever_waits_and_is_tried_again(parts: Pa
     with pytest.raises(RuntimeError, match="no"):
         whole.obtain(parts.space.largest)
     assert whole.obtain(parts.space.largest).size_bytes > 0
+
+
+def test_more_images_than_a_run_has_are_run_in_parts(parts: Parts) -> None:
+    lane, arch, most = parts.engine.lane(), parts.space.largest, parts.engine.most_images
+    x = np.random.default_rng(1).normal(size=(2 * most + 1, 1, 16, 16)).astype(np.float32)
+    alone = [lane.run(arch, x[i : i + 1]).logits for i in range(len(x))]
+    np.testing.assert_allclose(
+        lane.run(arch, x).logits, np.concatenate(alone), rtol=1e-4, atol=1e-4
+    )
