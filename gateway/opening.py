@@ -59,9 +59,12 @@ def running_pipeline(
     )
     with pipeline, ExitStack() as beside:
         if engine.chain is not None:
-            for work in (hot, _warm_up(engine, engine.chain, pipeline)):
-                work.start()
-                beside.callback(work.close)
+            hot.start()
+            beside.callback(hot.close)
+            if engine.backend.learns_shapes:
+                warm_up = _warm_up(engine, engine.chain, pipeline)
+                warm_up.start()
+                beside.callback(warm_up.close)
         yield pipeline
 
 

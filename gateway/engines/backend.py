@@ -55,12 +55,14 @@ class Program(Protocol):
 
 class Backend(Protocol):
     """A runtime. `cache` keeps what it compiles, where it can be kept. Runs have at most
-    `most_images`: larger ones are no faster for each, and take the memory."""
+    `most_images`: larger ones are no faster for each, and take the memory. Where it
+    `learns_shapes`, the first run of a shape, by whichever runner, takes longer than later ones."""
 
     name: str
     cache: CompileCache | None
     on_gpu: bool
     most_images: int
+    learns_shapes: bool
 
     def compile(
         self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"

@@ -47,7 +47,7 @@ class OpenvinoBackend:
     weights."""
 
     name = "openvino"
-    on_gpu = False
+    on_gpu, learns_shapes = False, True
     most_images = MOST_IMAGES_ON_CPU
 
     def __init__(

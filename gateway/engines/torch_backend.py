@@ -45,6 +45,7 @@ class TorchBackend:
 
     name = "torch"
     cache: CompileCache | None = None
+    learns_shapes = False
 
     def __init__(
         self, *, device: str = "cpu", threads: int | None = None, dtype: torch.dtype = torch.float32

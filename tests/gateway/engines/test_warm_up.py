@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -32,7 +31,7 @@ class Watched(OpenvinoBackend):
 
 
 @pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def backend(monkeypatch: pytest.MonkeyPatch) -> Watched:
     backend, real = Watched(), OpenvinoRunner.__call__
 
     def run(runner: OpenvinoRunner, x: Values) -> Values:
@@ -46,7 +45,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 
     monkeypatch.setattr(OpenvinoRunner, "__call__", run)
     monkeypatch.setattr(OpenvinoProgram, "release", release)
-    yield backend
+    return backend
 
 
 def warm_up(backend: Watched, supernet: Supernet, *, idle: bool = True) -> WarmUp:
