@@ -117,11 +117,11 @@ def decode(
 
 def normalised(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Model input [C, H, W] of pixels [H, W, C], C-contiguous."""
-    mean = np.array(preprocessing.mean, np.float32)[:, None, None]
-    std = np.array(preprocessing.std, np.float32)[:, None, None]
-    planes = pixels.transpose(2, 0, 1)  # scaled as they are laid out anew: three times as fast
-    x: NDArray[np.float32] = np.multiply(planes, 1 / (255 * std), order="C", dtype=np.float32)
-    x -= mean / std
+    mean = np.array(preprocessing.mean, np.float32)[:, None, None] * 255
+    std = np.array(preprocessing.std, np.float32)[:, None, None] * 255
+    planes = pixels.transpose(2, 0, 1)  # laid out anew in the first step: several times as fast
+    x: NDArray[np.float32] = np.subtract(planes, mean, order="C", dtype=np.float32)
+    x /= std
     return x
 
 

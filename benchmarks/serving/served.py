@@ -46,7 +46,7 @@ def gateway(artifact: Path, folder: Path, *options: str) -> Iterator[str]:
 
 
 def _is_warm(log: Path) -> bool:
-    return '"event": "warm after' in log.read_text()
+    return '"event": "warm"' in log.read_text()
 
 
 def _wait(

@@ -55,7 +55,8 @@ class WarmUp:
             _LOG.warning("warming up: %s", error)
         else:
             self.done = True
-            _LOG.info("warm after %.0f s", time.monotonic() - began)
+            seconds = round(time.monotonic() - began, 1)
+            _LOG.info("warm", extra={"fields": {"seconds": seconds}})
         self.chain.release()
 
     def _steps(self) -> Iterator[None]:
