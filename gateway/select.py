@@ -54,6 +54,7 @@ class Tier:
             "accuracy": tuple(sorted(candidates, key=lambda c: c.most_accurate_first)),
             "latency": tuple(sorted(candidates, key=lambda c: c.fastest_first)),
         }
+        self.by_subnet = {candidate.subnet: candidate for candidate in candidates}
         self.frontier = _frontier(self.by_preference["latency"])
         self._latencies = [c.latency_ms for c in self.frontier]
         self._accuracies = [c.accuracy for c in self.frontier]

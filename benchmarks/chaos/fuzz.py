@@ -39,6 +39,7 @@ def run(folder: Path) -> Iterator[Outcome]:
     cache = folder / "exports"
     _fill(cache)
     with running(ARTIFACT, folder, "--export-cache", str(cache), *OPTIONS, within_s=120) as gateway:
+        gateway.until_warm()
         _fuzz(gateway, WARM_UP)
         before, open_before = gateway.resident_bytes(), descriptors(gateway)
         fuzzed = _fuzz(gateway, MESSAGES)

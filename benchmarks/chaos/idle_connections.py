@@ -27,6 +27,7 @@ def run(folder: Path) -> Iterator[Outcome]:
         running(ARTIFACT, folder, "--no-request-logs", within_s=120) as gateway,
         ExitStack() as stack,
     ):
+        gateway.until_warm()
         alone = asyncio.run(answers_of(gateway.target, ANSWERS))
         before, open_before = gateway.resident_bytes(), descriptors(gateway)
         made = connected(gateway.port, COUNT, stack)

@@ -48,6 +48,7 @@ def run(folder: Path) -> Iterator[Outcome]:
     subnet = _fill(cache)
     options = ("--export-cache", str(cache), "--max-fetches", str(FETCHES), "--no-request-logs")
     with running(ARTIFACT, folder, *options, within_s=120) as gateway:
+        gateway.until_warm()
         alone = asyncio.run(answers_of(gateway.target, ANSWERS))
         yield from _streams(gateway, alone)
         yield from _fetches(gateway, alone, subnet)

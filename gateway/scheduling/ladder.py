@@ -6,7 +6,7 @@ costs the gateway's own engine less than the one above, and none breaks the call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.request import Constraints
@@ -44,6 +44,28 @@ class Ladder:
         return own is not None and own.accuracy >= self.at(pressure).accuracy
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted(Mapping[str, Candidate]):
+    """What a goal admits of a tier and the engine serves. Looked up and not copied: there are as
+    many goals as budgets that callers think of, and each would keep hundreds of subnets."""
+
+    tier: Tier
+    goal: Goal
+    engine_ms: Mapping[str, float]
+
+    def __getitem__(self, subnet: str) -> Candidate:
+        found = self.tier.by_subnet[subnet]
+        if subnet in self.engine_ms and self.goal.admits(found):
+            return found
+        raise KeyError(subnet)
+
+    def __iter__(self) -> Iterator[str]:
+        return (subnet for subnet in self.tier.by_subnet if subnet in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | None:
     """The ladder of a goal, down to the cheapest; None where nothing satisfies it. `engine_ms` is
     what the gateway's engine takes for one image of each subnet; one that is not there is not
@@ -61,7 +83,7 @@ def ladder(tier: Tier, goal: Goal, engine_ms: Mapping[str, float]) -> Ladder | N
         ms, above_ms = engine_ms[candidate.subnet], engine_ms[rungs[-1].subnet]
         if ms <= STEP * above_ms or cheapest == ms < above_ms:
             rungs.append(candidate)
-    return Ladder(tuple(rungs), {candidate.subnet: candidate for candidate in admitted})
+    return Ladder(tuple(rungs), Admitted(tier, goal, engine_ms))
 
 
 def ladder_of(

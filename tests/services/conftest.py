@@ -58,6 +58,13 @@ class GatewayProcess:
         samples = [s for family in families for s in family.samples if s.name == name]
         return sum(s.value for s in samples if labels.items() <= s.labels.items())
 
+    def until_warm(self, within_s: float = START_WITHIN_S) -> None:
+        """Until every shape has run: memory does not grow for that any more."""
+        until = time.monotonic() + within_s
+        while not any(line["event"] == "warm" for line in self.log()):
+            assert time.monotonic() < until, self.stderr.read_text()
+            time.sleep(0.02)
+
     def resident_bytes(self) -> int:
         """Memory of the whole process, as the kernel counts it."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]

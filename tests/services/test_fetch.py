@@ -280,7 +280,7 @@ def test_readers_that_stall_hold_up_nobody_and_cost_no_memory(
 ) -> None:
     data = filled(artifact_folder, cache, 64 * MIB)
     gateway = start("--export-cache", str(cache))
-    until(lambda: any(line["event"] == "warm" for line in gateway.log()))
+    gateway.until_warm()
     before = gateway.resident_bytes()
     stalled = [connect(gateway.target) for _ in range(10)]
     streams = [client.stub.FetchSubnet(request()) for client in stalled]

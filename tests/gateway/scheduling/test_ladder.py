@@ -48,6 +48,15 @@ def test_each_rung_satisfies_the_request_and_is_cheaper_than_those_above(
     assert costs[-1] == min(tier[1][subnet] for subnet in found.subnets)
 
 
+@given(tiers(), goals)
+def test_it_knows_all_that_satisfies_the_request(
+    tier: tuple[Tier, dict[str, float]], goal: Goal
+) -> None:
+    found, everything = ladder(tier[0], goal, tier[1]), tier[0].by_preference["accuracy"]
+    admitted = {c.subnet: c for c in everything if c.subnet in tier[1] and goal.admits(c)}
+    assert dict(found.subnets if found else {}) == admitted
+
+
 def test_what_is_not_served_is_on_no_ladder() -> None:
     tier = Tier([Candidate("a", 16, 0.9, 2.0), Candidate("b", 16, 0.8, 1.0)])
     found = ladder(tier, Goal(None, None, "accuracy"), {"b": 1.0})
