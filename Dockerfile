@@ -26,11 +26,11 @@ RUN apt-get update \
 FROM build AS build-cpu
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 RUN PIP_EXTRA_INDEX_URL=${TORCH_CPU_INDEX} PIP_NO_CACHE_DIR=1 \
-    make runtime VENV=/opt/compofa IMAGE_EXTRAS=export,openvino,tracing
+    make runtime VENV=/opt/compofa IMAGE_EXTRAS=export,openvino,tracing,ui
 
 # The package index's torch brings CUDA's libraries; the node brings the driver.
 FROM build AS build-cuda
-RUN PIP_NO_CACHE_DIR=1 make runtime VENV=/opt/compofa IMAGE_EXTRAS=export,tracing
+RUN PIP_NO_CACHE_DIR=1 make runtime VENV=/opt/compofa IMAGE_EXTRAS=export,tracing,ui
 
 FROM ${PYTHON_IMAGE} AS base
 # The same as in the chart's podSecurityContext.

@@ -100,7 +100,7 @@ sbom: build/audit/.made build/release/.made ## List what a release consists of: 
 	  --of JSON -o build/sbom.json build/release/bin/python
 
 # What an image holds: the Dockerfile runs this with VENV=/opt/compofa and extras of its own.
-IMAGE_EXTRAS ?= export,openvino,tracing
+IMAGE_EXTRAS ?= export,openvino,tracing,ui
 
 runtime: ## Install the package with IMAGE_EXTRAS, not editable, into VENV
 	$(PYTHON) -m venv $(VENV)

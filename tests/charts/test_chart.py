@@ -228,10 +228,11 @@ def test_the_notes_warn_of_pods_that_clients_will_not_find() -> None:
     assert "gateway.maxConnectionAgeS is not set" in notes(scaled)
 
 
-def test_the_notes_say_how_debug_pages_are_reached() -> None:
+def test_the_notes_say_how_debug_pages_and_the_live_page_are_reached() -> None:
     said = notes(rendering.scenario("tracing"))
     assert "port-forward deployment/demo-compofa-gateway 9090 &" in said
-    assert "/debug" not in notes(CLAIM)
+    assert "port-forward deployment/demo-compofa-gateway 8080" in said
+    assert not any(told in notes(CLAIM) for told in ("/debug", "8080"))
 
 
 def test_the_notes_of_a_training_say_how_to_follow_it() -> None:

@@ -11,6 +11,7 @@ from gateway.config import ServerConfig
 from gateway.server import _FLUSH_S
 from gateway.services import native
 from gateway.stores.by_url import STATE_DIR_VARIABLE, STORE_VARIABLE
+from gateway.ui.config import UiConfig
 from tests.charts.command_line import serve_options, served
 from tests.charts.rendering import (
     CLAIM,
@@ -104,6 +105,11 @@ def test_options_reach_the_gateway() -> None:
 def test_log_level_and_debug_pages_are_options() -> None:
     config = served(container(render(CLAIM | {"gateway": {"logLevel": "debug", "debug": True}})))
     assert (config.log_level, config.debug) == ("debug", True)
+
+
+def test_the_live_page_is_an_option() -> None:
+    assert served(container(render(CLAIM))).ui is None
+    assert served(container(render(CLAIM | {"gateway": {"ui": True}}))).ui == UiConfig()
 
 
 def variables(rendered: list[Object]) -> dict[str, Object]:

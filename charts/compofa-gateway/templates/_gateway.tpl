@@ -69,6 +69,9 @@ key: {{ .Values.store.key }}
 {{- if .debug }}
 - --debug
 {{- end }}
+{{- if .ui }}
+- --ui
+{{- end }}
 {{- if .learnLatency }}
 - --learn-latency
 {{- if .learnTrustClientNames }}
