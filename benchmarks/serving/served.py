@@ -29,8 +29,8 @@ def infer_request(subnet: str) -> gateway_pb2.InferRequest:
 
 
 @contextmanager
-def gateway(artifact: Path, folder: Path, *options: str) -> Iterator[str]:
-    """A gateway as it comes, once it is warm; where it listens."""
+def gateway(artifact: Path, folder: Path, *options: str, warm: bool = True) -> Iterator[str]:
+    """A gateway as it comes, once it is warm or as soon as it is ready; where it listens."""
     ports = folder / "ports.json"
     command = [sys.executable, "-m", "gateway", "serve", str(artifact), "--port", "0"]
     command += ["--metrics-port", "0", "--port-file", str(ports), "--no-request-logs"]
@@ -38,7 +38,8 @@ def gateway(artifact: Path, folder: Path, *options: str) -> Iterator[str]:
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
             _wait(ports.exists, START_WITHIN_S, process, folder / "log")
-            _wait(lambda: _is_warm(folder / "log"), WARM_WITHIN_S, process, folder / "log")
+            if warm:
+                _wait(lambda: _is_warm(folder / "log"), WARM_WITHIN_S, process, folder / "log")
             yield f"127.0.0.1:{json.loads(ports.read_text())['port']}"
         finally:
             process.terminate()
