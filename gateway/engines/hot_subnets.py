@@ -78,6 +78,6 @@ class HotSubnets:
 
 def _give_way() -> None:
     """Let this thread, and those that it starts, have what others leave of the processor. On Linux
-    a thread has a priority of its own; elsewhere it is the process's, and stays."""
+    each thread has a priority of its own; elsewhere it is the process's, and stays."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        os.nice(_NICENESS)

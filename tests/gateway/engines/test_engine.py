@@ -1,6 +1,9 @@
 """The engine: chains at once, whole subnets in the background, within the memory bound."""
 
+import os
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +114,30 @@ def test_a_compilation_that_fails_is_counted_and_left_alone(
     assert (hot.whole.failures, len(parts.compiled)) == (1, 1)
     assert "it runs as a chain" in caplog.text
     assert lane.run(parts.space.largest, X).way == "chain"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_what_compiles_gives_way_to_what_serves(folded_supernet: Supernet) -> None:
+    seen: list[int] = []
+
+    class Noted(Parts):
+        def compile(self, arch: Architecture) -> Program:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().compile(arch)
+
+    parts = Noted(folded_supernet)
+    lane = parts.engine.lane()
+    for _ in range(2):
+        lane.run(parts.space.largest, X)
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    hot = HotSubnets(parts.whole, parts.usage, interval_s=0.01, least_runs=1.0)
+    hot.start()
+    until = time.monotonic() + 20
+    while not seen and time.monotonic() < until:
+        time.sleep(0.01)
+    hot.close()
+    assert seen == [min(own + 10, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 def test_the_background_thread_compiles_while_lanes_run(parts: Parts) -> None:
