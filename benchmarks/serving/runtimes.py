@@ -3,8 +3,9 @@
     python benchmarks/serving/runtimes.py [--threads 2]
 
 The smallest, a middle and the largest subnet of ImageNet's size at 224 pixels, each compiled
-whole, at batch 1, 8 and 32. All runtimes run the same subnet in turn, again and again; printed are
-medians of milliseconds an image, and how far the logits are from torch's.
+whole, at batch 1, 8 and 32. All runtimes run the same subnet in turn, again and again, each after a
+pause, for threads of the one before still spin, and a run that does not count; printed are medians
+of milliseconds an image, and how far the logits are from torch's.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from supernet.layers import channels_last, channels_last_images
 
 RESULT = Path("benchmarks/results/serving-runtimes.json")
 BATCHES = (1, 8, 32)
-ROUNDS = 15
+ROUNDS, PAUSE_S = 15, 0.2
 SUBNETS = ("d2-2-2-2-2@224", "d3-3-3-3-3@224", "d4-4-4-4-4@224")
 
 Array = NDArray[np.float32]
@@ -74,6 +75,8 @@ def _compared(
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(rounds + 1):  # the first warms up
             for name, (run, _) in runs.items():
+                time.sleep(PAUSE_S)
+                run(x)
                 began = time.perf_counter()
                 run(x)
                 taken[name].append(time.perf_counter() - began)
