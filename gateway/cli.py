@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
-from supernet.commandline import Parser, run
+from supernet.commandline import Parser, UsageError, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -194,7 +194,7 @@ def _add_exports(parser: argparse.ArgumentParser) -> None:
 
 
 def _exports_of(arguments: argparse.Namespace) -> dict[str, object] | None:
-    """The fields that the options give. Raises `ValueError` where nothing is handed out."""
+    """The fields that the options give. Raises `UsageError` where nothing is handed out."""
     from gateway.config import MIB
 
     mib = arguments.max_export_cache_mib
@@ -208,7 +208,7 @@ def _exports_of(arguments: argparse.Namespace) -> dict[str, object] | None:
     given = {name: value for name, value in options.items() if value[1] is not None}
     if given and arguments.no_fetch:
         option = f"--{next(iter(given)).replace('_', '-')}"
-        raise ValueError(f"{option}: has no meaning with --no-fetch")
+        raise UsageError(f"{option}: has no meaning with --no-fetch")
     return None if arguments.no_fetch else dict(given.values())
 
 
@@ -227,14 +227,14 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
 
 
 def _learning_of(arguments: argparse.Namespace) -> dict[str, object] | None:
-    """The fields that the options give. Raises `ValueError` where learning is off."""
+    """The fields that the options give. Raises `UsageError` where learning is off."""
     from gateway.commands.given_options import given_options
     from gateway.config import LearningConfig
 
     given = given_options(arguments, LearningConfig.model_fields, "learn_")
     if given and not arguments.learn_latency:
         option = f"--learn-{next(iter(given)).replace('_', '-')}"
-        raise ValueError(f"{option}: has no meaning without --learn-latency")
+        raise UsageError(f"{option}: has no meaning without --learn-latency")
     return given if arguments.learn_latency else None
 
 

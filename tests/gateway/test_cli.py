@@ -79,10 +79,19 @@ def test_serve_with_options_that_make_no_sense(cli: Cli, artifact_folder: Path) 
     assert "exports.max_build_s: " in failed(
         cli("serve", artifact_folder, "--max-export-build-s", "0")
     )
-    off = failed(cli("serve", artifact_folder, "--no-fetch", "--max-fetches", "3"))
-    assert off == "compofa: --max-fetches: has no meaning with --no-fetch\n"
-    alone = failed(cli("serve", artifact_folder, "--learn-max-step", "2"))
-    assert alone == "compofa: --learn-max-step: has no meaning without --learn-latency\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--no-fetch", "--max-fetches", "3"), "--max-fetches: has no meaning with --no-fetch"),
+        (("--learn-max-step", "2"), "--learn-max-step: has no meaning without --learn-latency"),
+    ],
+)
+def test_options_that_need_another_are_a_mistake_of_the_command(
+    cli: Cli, artifact_folder: Path, options: tuple[str, ...], said: str
+) -> None:
+    assert failed(cli("serve", artifact_folder, *options), 2) == f"compofa: {said}\n"
 
 
 def test_a_table_goes_in_and_out_and_back(cli: Cli, artifact_folder: Path, tmp_path: Path) -> None:
