@@ -8,8 +8,10 @@ from pathlib import Path
 
 import platformdirs
 
+from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
 from gateway.device_classes import DeviceClasses
+from gateway.engines.backend import Backend
 from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.engine import Engine
@@ -45,8 +47,9 @@ def running_pipeline(
     """A pipeline as `config` wants it. It can answer at once; what runs most is compiled whole
     beside it. Raises `ValueError` where the engine cannot be had."""
     manifest = net.manifest
-    engine, costs = opened_engine(config, net)
-    hot = HotSubnets(engine.whole, engine.usage)
+    aside = CompileAside(config, manifest.artifact_hash)
+    engine, costs = opened_engine(config, net, aside)
+    hot = HotSubnets(engine.whole, engine.usage, interrupt=aside.close)
     pipeline = Pipeline(
         manifest,
         classes,
@@ -77,10 +80,18 @@ def _warm_up(engine: Engine, chain: ChainPrograms, pipeline: Pipeline) -> WarmUp
     return WarmUp(chain, engine.backend, manifest.design_space, sorted(resolutions), idle)
 
 
-def opened_engine(config: ServerConfig, net: Net) -> tuple[Engine, Costs | CostsByMacs]:
+def opened_engine(
+    config: ServerConfig, net: Net, aside: CompileAside | None = None
+) -> tuple[Engine, Costs | CostsByMacs]:
     """Ready to run, and what its runs cost. Raises `ValueError` where it cannot be had."""
+    engine = make_engine(net, opened_backend(config, net), config.max_resident_bytes, aside)
+    return engine, measured_costs(engine, net.manifest.design_space)
+
+
+def opened_backend(config: ServerConfig, net: Net) -> Backend:
+    """Raises `ValueError` where it cannot be had."""
     cache = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
-    backend = make_backend(
+    return make_backend(
         config.engine,
         threads=num_threads(config),
         lanes=_lanes(config),
@@ -88,8 +99,6 @@ def opened_engine(config: ServerConfig, net: Net) -> tuple[Engine, Costs | Costs
         device=config.device,
         cache=cache / net.manifest.artifact_hash,
     )
-    engine = make_engine(net, backend, config.max_resident_bytes)
-    return engine, measured_costs(engine, net.manifest.design_space)
 
 
 def num_threads(config: ServerConfig) -> int:

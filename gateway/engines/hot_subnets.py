@@ -23,13 +23,15 @@ RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain unt
 
 @dataclass(slots=True)
 class HotSubnets:
-    """A thread that looks every `interval_s`, and compiles one subnet at a time."""
+    """A thread that looks every `interval_s`, and compiles one subnet at a time. `interrupt` ends
+    a compilation under way, where that can be done."""
 
     whole: WholeSubnets
     usage: Usage
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS
     clock: Callable[[], float] = time.monotonic
+    interrupt: Callable[[], None] = lambda: None
     _failed_at: dict[Architecture, float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -41,6 +43,7 @@ class HotSubnets:
     def close(self) -> None:
         """Return once a compilation under way has ended."""
         self._stop.set()
+        self.interrupt()
         if self._thread is not None:
             self._thread.join()
 
@@ -54,6 +57,8 @@ class HotSubnets:
             self.whole.obtain(arch)
         except Exception as error:  # of whatever kind: what serves must not end for it
             self._failed_at[arch] = self.clock()
+            if self._stop.is_set():
+                return None
             _LOG.warning("compiling %s whole: %s; it runs as a chain", arch.id, error)
             return None
         return arch

@@ -36,6 +36,11 @@ class Net:
         manifest = self.manifest
         return manifest.normalization == "piece-affine" and manifest.design_space.can_be_listed
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether torch and the weights are in memory."""
+        return self._supernet is not None
+
     def pieces(self) -> Mapping[str, nn.Module]:
         """Every piece by name. Raises `ValueError` where there are none."""
         from supernet.extract import pieces

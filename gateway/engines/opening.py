@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,8 @@ from supernet.design_space import DesignSpace
 if TYPE_CHECKING:
     from gateway.engines.openvino_backend import Precision
 
+CompileAside = Callable[[Architecture], None]
+"""Leaves a subnet, compiled, in the backend's cache. Raises `RuntimeError` where it cannot."""
 BackendName = Literal["auto", "openvino", "torch"]
 BYTES_PER_PARAMETER = 4
 _NVIDIA = Path("/dev/nvidiactl")
@@ -84,24 +87,35 @@ def _openvino(
     return OpenvinoBackend(threads=threads, lanes=lanes, precision=precision, cache=cache)
 
 
-def make_engine(net: Net, backend: Backend, max_whole_bytes: int) -> Engine:
-    """Ready to run: every subnet of a folded net, none yet of another."""
+def make_engine(
+    net: Net, backend: Backend, max_whole_bytes: int, compile_aside: CompileAside | None = None
+) -> Engine:
+    """Ready to run: every subnet of a folded net, none yet of another. `compile_aside` is asked
+    first for what would have to load the net."""
     space, usage = net.manifest.design_space, Usage()
 
-    def compile_whole(arch: Architecture) -> Program:
-        inputs = space.skeleton.inputs
-        shape = (-1, *inputs.shape(arch.resolution))
-        return backend.compile(arch.id, lambda: [net.subnet(arch)], shape, inputs.dtype)
+    def compiled(arch: Architecture) -> Program:
+        cached = backend.cache is not None and backend.cache.read(arch.id) is not None
+        if backend.cache and compile_aside and not cached and not net.is_loaded:
+            compile_aside(arch)
+        return compile_whole(net, backend, arch)
 
     def size_of(arch: Architecture) -> int:
         return BYTES_PER_PARAMETER * complexity(space, arch).parameters
 
-    whole = WholeSubnets(compile_whole, size_of, usage, max_whole_bytes)
+    whole = WholeSubnets(compiled, size_of, usage, max_whole_bytes)
     chain = ChainPrograms(space, backend, net.pieces) if net.has_pieces else None
     if chain is None:
         net.keep()  # each subnet is compiled when it first runs, and has no other way to
     net.release()
     return Engine(backend, whole, usage, chain, chain_bytes=_chain_bytes(space) if chain else 0)
+
+
+def compile_whole(net: Net, backend: Backend, arch: Architecture) -> Program:
+    """Raises `RuntimeError` where the runtime fails."""
+    inputs = net.manifest.design_space.skeleton.inputs
+    shape = (-1, *inputs.shape(arch.resolution))
+    return backend.compile(arch.id, lambda: [net.subnet(arch)], shape, inputs.dtype)
 
 
 def _chain_bytes(space: DesignSpace) -> int:

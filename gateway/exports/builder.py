@@ -76,7 +76,7 @@ class Builder:
             start_new_session=True,  # Ctrl-C is the gateway's; and all it starts is killed with it
         )
         try:
-            _yield_to_requests(process.pid)
+            yield_to_requests(process.pid)
             async with asyncio.timeout(self.max_seconds):
                 _, said = await process.communicate()
         except TimeoutError:
@@ -121,7 +121,8 @@ def _failure(status: int, said: str, key: ExportKey, inside: tuple[Path, ...]) -
     return CannotExport(line)
 
 
-def _yield_to_requests(pid: int) -> None:
+def yield_to_requests(pid: int) -> None:
+    """Let a process have what this one leaves of the processor."""
     with suppress(ProcessLookupError):
         niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS, _LOWEST_PRIORITY)
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
