@@ -98,7 +98,10 @@ def make_engine(
         cached = backend.cache is not None and backend.cache.read(arch.id) is not None
         if backend.cache and compile_aside and not cached and not net.is_loaded:
             compile_aside(arch)
-        return compile_whole(net, backend, arch)
+        program = compile_whole(net, backend, arch)
+        # Its first run builds it, which takes up to a tenth of a second: not that of a request.
+        program.runner()(backend.to_values(zeros(space.skeleton.inputs, 1, arch.resolution)))
+        return program
 
     def size_of(arch: Architecture) -> int:
         return BYTES_PER_PARAMETER * complexity(space, arch).parameters
