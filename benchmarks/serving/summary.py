@@ -35,8 +35,9 @@ def _actuation(found: Any) -> Iterator[Pair]:
     noise = micros["engine, the same again"]["p99"]
     yield (
         "another subnet: p99 at most 100 µs more",
-        f"p50 {switch['p50']:.0f} µs, p99 {switch['p99']:.0f}, where the same again has {noise:.0f}; "
-        f"the runtime alone, with each compiled whole: {alone['p50']:.0f} and {alone['p99']:.0f}",
+        f"p50 {switch['p50']:.0f} µs, p99 {switch['p99']:.0f} where the same again has "
+        f"{noise:.0f}; the runtime alone, each compiled whole: {alone['p50']:.0f} and "
+        f"{alone['p99']:.0f}",
     )
     ratio = micros["extract and run"]["p50"] / max(1.0, switch["p50"])
     yield "100 times less than copying a subnet out", f"{ratio:.0f} times, medians"
