@@ -20,6 +20,7 @@ from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine, measured_costs
 from gateway.engines.warm_up import WarmUp
 from gateway.pipeline import Pipeline, Watch
+from gateway.scheduling.dispatcher import Limits
 from gateway.stores.by_url import read_device_classes
 from supernet.architecture import Architecture
 
@@ -110,6 +111,12 @@ def num_workers(config: ServerConfig, engine: Engine) -> int:
     """How many batches run at once."""
     by_default = _WORKERS_OF_GPU if engine.backend.on_gpu else _lanes(config)
     return config.workers or by_default
+
+
+def scheduling_limits(config: ServerConfig, engine: Engine) -> Limits:
+    """As a gateway of this configuration has them."""
+    together = min(config.max_batch, engine.most_images)
+    return Limits(config.max_pending, together, num_workers(config, engine))
 
 
 def _lanes(config: ServerConfig) -> int:

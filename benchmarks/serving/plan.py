@@ -34,7 +34,7 @@ from gateway.config import ServerConfig
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.opening import num_workers, opened_engine
+from gateway.opening import opened_engine, scheduling_limits
 from gateway.request import Constraints
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.ladder import ladder_of
@@ -55,8 +55,7 @@ def main() -> None:
     config = ServerConfig(artifact=artifact)
     net = Net(artifact)
     engine, costs = opened_engine(config, net)
-    together = min(config.max_batch, engine.most_images)
-    limits = Limits(config.max_pending, together, num_workers(config, engine))
+    limits = scheduling_limits(config, engine)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, gateway(artifact, Path(folder)) as target:
         request_ms = _request_ms(target, images[0], Path(folder), costs, limits.workers)

@@ -81,8 +81,7 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     from gateway.capacity.preparation import preparation_ms
     from gateway.capacity.replica import Replica
     from gateway.engines.net import Net
-    from gateway.opening import num_workers, opened_engine
-    from gateway.scheduling.dispatcher import Limits
+    from gateway.opening import opened_engine, scheduling_limits
 
     config = cli.server_config(arguments)
     net = Net(config.artifact)
@@ -94,8 +93,7 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     def run_ms(subnet: str, images: int) -> float:
         return costs.of(subnet).ms(images) + request_ms * images
 
-    together = min(config.max_batch, engine.most_images)
-    limits = Limits(config.max_pending, together, num_workers(config, engine))
+    limits = scheduling_limits(config, engine)
     clients = _clients(arguments, net.manifest, costs)
     return Replica(clients, run_ms, limits, arguments.deadline_ms)
 

@@ -57,9 +57,8 @@ class HotSubnets:
             self.whole.obtain(arch)
         except Exception as error:  # of whatever kind: what serves must not end for it
             self._failed_at[arch] = self.clock()
-            if self._stop.is_set():
-                return None
-            _LOG.warning("compiling %s whole: %s; it runs as a chain", arch.id, error)
+            if not self._stop.is_set():
+                _LOG.warning("compiling %s whole: %s; it runs as a chain", arch.id, error)
             return None
         return arch
 

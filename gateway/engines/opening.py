@@ -95,8 +95,8 @@ def make_engine(
     space, usage = net.manifest.design_space, Usage()
 
     def compiled(arch: Architecture) -> Program:
-        cached = backend.cache is not None and backend.cache.read(arch.id) is not None
-        if backend.cache and compile_aside and not cached and not net.is_loaded:
+        cache = None if net.is_loaded else backend.cache
+        if compile_aside and cache and cache.read(arch.id) is None:
             compile_aside(arch)
         program = compile_whole(net, backend, arch)
         # Its first run builds it, which takes up to a tenth of a second: not that of a request.

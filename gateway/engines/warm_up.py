@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from gateway.engines.backend import Backend, zeros
 from gateway.engines.chain_programs import ChainPrograms
 from gateway.engines.segments import covering
-from supernet.architecture import Architecture
 from supernet.design_space import DesignSpace
 
 _LOG = logging.getLogger(__name__)
@@ -62,13 +61,10 @@ class WarmUp:
     def _steps(self) -> Iterator[None]:
         """One run of one segment at each step: single images first, at every resolution."""
         runners = self.chain.runners()
+        archs = [arch for r in self.resolutions for arch in covering(self.space, r)]
         for images in range(1, self.backend.most_images + 1):
-            for arch in self._archs():
+            for arch in archs:
                 x = zeros(self.space.skeleton.inputs, images, arch.resolution)
                 yield
                 for _ in runners.timed(arch, self.backend.to_values(x), time.perf_counter):
                     yield
-
-    def _archs(self) -> Iterator[Architecture]:
-        for resolution in self.resolutions:
-            yield from covering(self.space, resolution)
