@@ -78,12 +78,13 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-batch", type=int, help="most rows in one tensor")
     parser.add_argument("--max-pending", type=int, help="most requests waiting or running")
     parser.add_argument("--max-resident-mib", type=int, help="weights of subnets compiled whole")
-    parser.add_argument("--engine", choices=("auto", "openvino", "torch"), help="auto by default")
+    engines = ("auto", "onnxruntime", "openvino", "torch")
+    parser.add_argument("--engine", choices=engines, help="auto by default: the fastest here")
     parser.add_argument("--precision", choices=("f32", "bf16"), help="f32 by default")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1; a GPU if there is")
     parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
     parser.add_argument("--workers", type=int, help="batches at once; by default what cores allow")
-    parser.add_argument("--threads", type=int, help="cores for one batch; by default 2")
+    parser.add_argument("--threads", type=int, help="cores for one batch; by default 1 or 2")
 
 
 def server_config(arguments: argparse.Namespace, **more: object) -> ServerConfig:

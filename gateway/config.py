@@ -140,7 +140,7 @@ class ServerConfig(BaseModel):
         default=DEFAULT_MAX_RESIDENT_BYTES,
         description="bound on the weights of subnets compiled whole",
     )
-    engine: Literal["auto", "openvino", "torch"] = Field(
+    engine: Literal["auto", "onnxruntime", "openvino", "torch"] = Field(
         default="auto", description="what runs subnets: the fastest that is installed, or this one"
     )
     precision: Literal["f32", "bf16"] = Field(
@@ -162,7 +162,9 @@ class ServerConfig(BaseModel):
         description="batches that run at once; if absent what cores allow, two on a GPU",
     )
     threads: Count | None = Field(
-        default=None, description="cores for one batch; two if absent, where there are two"
+        default=None,
+        description="cores for one batch; if absent one with the engine onnxruntime, else two "
+        "where there are two",
     )
     log_requests: bool = Field(default=True, description="one JSON line a request")
     log_level: Level = Field(

@@ -81,10 +81,11 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     from gateway.capacity.preparation import preparation_ms
     from gateway.capacity.replica import Replica
     from gateway.engines.net import Net
-    from gateway.opening import opened_engine, scheduling_limits
+    from gateway.opening import opened_engine, scheduling_limits, settled
 
-    config = cli.server_config(arguments)
-    net = Net(config.artifact)
+    given = cli.server_config(arguments)
+    net = Net(given.artifact)
+    config = settled(given, net)
     engine, costs = opened_engine(config, net)
     request_ms: float | None = arguments.request_ms
     if request_ms is None:

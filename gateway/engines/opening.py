@@ -1,4 +1,4 @@
-"""The engine that a configuration asks for, or the best that is there."""
+"""A runtime by its name, and the engine that runs a net by it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 CompileAside = Callable[[Architecture], None]
 """Leaves a subnet, compiled, in the backend's cache. Raises `RuntimeError` where it cannot."""
-BackendName = Literal["auto", "openvino", "torch"]
+BackendName = Literal["onnxruntime", "openvino", "torch"]
 BYTES_PER_PARAMETER = 4
 _NVIDIA = Path("/dev/nvidiactl")
+_MODULES: dict[BackendName, tuple[str, ...]] = {
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+}
 
 
 def cpus() -> int:
@@ -52,20 +56,40 @@ def best_device() -> str:
 def make_backend(
     name: BackendName,
     *,
-    threads: int,
+    threads: int = 1,
     lanes: int = 1,
     precision: Precision = "f32",
     device: str | None = None,
     cache: Path | None = None,
 ) -> Backend:
-    """For `threads` cores a run, and `lanes` runs side by side. By default torch on a GPU that is
-    there; on a CPU OpenVINO, or torch where it is not installed. Raises `ValueError` for what is
-    not there, or cannot do what is asked."""
-    device = device or ("cpu" if name == "openvino" else best_device())
-    on_cpu = device == "cpu"
-    if name == "openvino" or (name == "auto" and on_cpu and find_spec("openvino")):
-        return _openvino(threads, lanes, precision, device, cache)
-    if precision != "f32" and on_cpu:
+    """For `threads` cores a run, and `lanes` runs side by side. torch runs on a GPU that is there
+    unless `device` says otherwise. Raises `ValueError` for what is not there, or cannot do what is
+    asked."""
+    if name == "torch":
+        return _torch(threads, precision, device or best_device())
+    if device not in (None, "cpu"):
+        raise ValueError(f"device {device!r}: expected 'cpu' with the engine {name!r}")
+    if name not in installed():
+        raise ValueError(f"engine {name!r}: it is not installed; install the extra {name!r}")
+    if name == "openvino":
+        from gateway.engines.openvino_backend import OpenvinoBackend
+
+        return OpenvinoBackend(threads=threads, lanes=lanes, precision=precision, cache=cache)
+    for field, value, expected in (("precision", precision, "f32"), ("threads", threads, 1)):
+        if value != expected:
+            raise ValueError(f"{field} {value!r}: expected {expected!r} with the engine {name!r}")
+    from gateway.engines.onnxruntime_backend import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(cache=cache)
+
+
+def installed() -> list[BackendName]:
+    """Runtimes for CPUs that are there, besides torch."""
+    return [name for name, modules in _MODULES.items() if all(map(find_spec, modules))]
+
+
+def _torch(threads: int, precision: Precision, device: str) -> Backend:
+    if precision != "f32" and device == "cpu":
         raise ValueError(f"precision {precision!r}: expected 'f32' with the engine 'torch'")
     import torch
 
@@ -73,18 +97,6 @@ def make_backend(
 
     dtype = torch.float32 if precision == "f32" else torch.bfloat16
     return TorchBackend(device=device, threads=threads, dtype=dtype)
-
-
-def _openvino(
-    threads: int, lanes: int, precision: Precision, device: str, cache: Path | None
-) -> Backend:
-    if device != "cpu":
-        raise ValueError(f"device {device!r}: expected 'cpu' with the engine 'openvino'")
-    if find_spec("openvino") is None:
-        raise ValueError("engine 'openvino': it is not installed; install the extra 'openvino'")
-    from gateway.engines.openvino_backend import OpenvinoBackend
-
-    return OpenvinoBackend(threads=threads, lanes=lanes, precision=precision, cache=cache)
 
 
 def make_engine(

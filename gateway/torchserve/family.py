@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from gateway import images
-from gateway.config import DEFAULT_MAX_RESIDENT_BYTES
+from gateway.config import DEFAULT_MAX_RESIDENT_BYTES, ServerConfig
 from gateway.device_classes import DeviceClasses
 from gateway.engines.backend import Array
 from gateway.engines.net import Net
-from gateway.engines.opening import make_backend, make_engine
+from gateway.engines.opening import make_engine
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.opening import opened_backend, settled
 from gateway.request import ImageInput, Selection
 from gateway.select import select
 from gateway.services.hints import constraints_of, metadata_hints, text_hints
@@ -45,7 +46,8 @@ class FamilyHandler:
         folder = Path(properties["model_dir"]) / ARTIFACT_FOLDER
         net, gpu = Net(folder), properties.get("gpu_id")
         device = "cpu" if gpu is None else f"cuda:{gpu}"
-        backend = make_backend("auto", threads=1, device=device)  # a worker a core
+        each = ServerConfig(artifact=folder, device=device, threads=1, workers=1)  # has a core
+        backend = opened_backend(settled(each, net), net)
         self.manifest = net.manifest
         self._classes = DeviceClasses(net.manifest, read_bundled_tables(folder))
         self._lane = make_engine(net, backend, DEFAULT_MAX_RESIDENT_BYTES).lane()

@@ -13,13 +13,14 @@ import numpy as np
 from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
-from gateway.opening import opened_backend, opened_engine
+from gateway.opening import opened_backend, opened_engine, settled
 from supernet.architecture import Architecture
 
 
 @pytest.fixture
 def config(artifact_folder: Path, tmp_path: Path) -> ServerConfig:
-    return ServerConfig(artifact=artifact_folder, threads=1, workers=1, compile_cache=tmp_path)
+    given = ServerConfig(artifact=artifact_folder, workers=1, compile_cache=tmp_path)
+    return settled(given, Net(artifact_folder))
 
 
 def largest(net: Net) -> Architecture:

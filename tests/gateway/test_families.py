@@ -30,8 +30,11 @@ FoldRandomly = Callable[[DesignSpace], Supernet]
 FAMILIES = ("fashion-mnist-proxyless", "words")
 SERVED = [
     *((family, "torch") for family in FAMILIES),
-    (FAMILIES[0], "openvino"),
-    pytest.param(FAMILIES[1], "openvino", marks=pytest.mark.slow),  # a minute to compile
+    *((FAMILIES[0], engine) for engine in ("onnxruntime", "openvino")),
+    *(  # a minute to compile
+        pytest.param(FAMILIES[1], engine, marks=pytest.mark.slow)
+        for engine in ("onnxruntime", "openvino")
+    ),
 ]
 MS_PER_MAC = 1e-6
 
@@ -83,8 +86,8 @@ def tensor(space: DesignSpace, resolution: int) -> tuple[TensorInput, torch.Tens
 def test_every_budget_is_answered_by_its_subnet(
     net: tuple[Path, Supernet], tmp_path: Path, engine: str
 ) -> None:
-    if engine == "openvino":
-        pytest.importorskip("openvino")
+    if engine != "torch":
+        pytest.importorskip(engine)
     folder, supernet = net
     space = supernet.space
     sent, x = tensor(space, max(space.resolutions))

@@ -13,8 +13,8 @@ from supernet.architecture import Architecture
 from supernet.artifact import Artifact
 from supernet.durable import replaced_folder, write_file
 from supernet.manifest import Manifest
+from supernet.onnx_chain import onnx_chain
 from training.profiles import portable
-from training.profiles.onnx_chain import onnx_chain
 from training.profiles.parts import Parts
 from training.profiles.portable.onnx_nets import FORMAT, NETS_FILE
 from training.profiles.portable.plan import Plan

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import onnxruntime  # type: ignore[import-untyped]
 
+from supernet.onnx_chain import onnx_chain
 from training.profiles.engines import Setting
-from training.profiles.onnx_chain import onnx_chain
 from training.profiles.parts import Parts
 from training.profiles.portable.machine import processor
 from training.profiles.portable.onnx_nets import onnx_timer

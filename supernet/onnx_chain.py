@@ -1,7 +1,7 @@
 """Chains of parts as ONNX, written from the plain modules: at once, and for any size of image.
 
-A subnet's file here is timed, and has the operators that `compofa export` gives it. That one goes
-through torch's exporter, takes seconds, and is compared with the subnet.
+What is made here is timed, or run by the gateway's engine, and has the operators that `compofa
+export` gives a subnet. That one goes through torch's exporter, and takes seconds.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from supernet.plain import Shortcut, SqueezeGate
-from training.profiles.portable.onnx_nets import DIMENSIONS
 
 _OPSET, _IR_VERSION = 18, 8  # runtimes from 2023 on read them
+_DIMENSIONS = ("batch", "channels", "height", "width")
+
+
+class UnknownLayerError(ValueError):
+    """A module that is not written as ONNX here."""
 
 
 def onnx_chain(parts: Iterable[nn.Module]) -> bytes:
-    """FP32 `input` [batch, channels, height, width] → what the last of the parts gives."""
+    """FP32 `input` [batch, channels, height, width] → what the last of the parts gives. Raises
+    `UnknownLayerError`."""
     graph = _Graph()
     last = "input"
     for part in parts:
         last = graph.add(part, last)
     ends = [
-        helper.make_tensor_value_info("input", TensorProto.FLOAT, DIMENSIONS),
+        helper.make_tensor_value_info("input", TensorProto.FLOAT, _DIMENSIONS),
         helper.make_tensor_value_info(last, TensorProto.FLOAT, None),
     ]
     made = helper.make_graph(graph.nodes, "chain", ends[:1], ends[1:], graph.weights)
@@ -72,8 +77,8 @@ class _Graph:
             case nn.Flatten():
                 return self._node("Flatten", x)
         layer = type(module).__name__
-        raise ValueError(
-            f"a net with layers like {layer} can be timed by torch only: --engine torch"
+        raise UnknownLayerError(
+            f"layers like {layer} are not written as ONNX; the engine torch has them"
         )
 
     def _conv(self, conv: nn.Conv2d, x: str) -> str:

@@ -1,0 +1,87 @@
+"""ONNX Runtime on CPUs: each run on one core, in its caller's thread.
+
+All lanes share what is compiled, and one arena of buffers: nothing is kept for each segment, and a
+shape that has not run before costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort  # type: ignore[import-untyped]
+
+from gateway.engines.backend import MOST_IMAGES_ON_CPU, Array, Build, Dtype, ModelInputs
+from gateway.engines.compile_cache import CompileCache
+from gateway.engines.processor import processor
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRuntimeProgram:
+    """A session keeps no state between runs, so that it is its own runner."""
+
+    session: Any
+    output: str
+
+    def runner(self) -> OnnxRuntimeProgram:
+        return self
+
+    def release(self) -> None:
+        """The arena is everybody's, and as large as the largest runs at once."""
+
+    def __call__(self, x: ort.OrtValue) -> ort.OrtValue:
+        (y,) = self.session.run_with_ort_values([self.output], {"input": x})
+        return y
+
+
+class OnnxRuntimeBackend:
+    """What is built is kept in the folder `cache`, if given, as ONNX: later processes then need
+    neither torch nor the weights. A second core for a run would need a pool
+    of threads for each session, or one that spins beside the event loop; cores run batches of their
+    own instead (docs/scaling.md)."""
+
+    name = "onnxruntime"
+    on_gpu, learns_shapes = False, False
+    most_images = MOST_IMAGES_ON_CPU
+
+    def __init__(self, *, cache: Path | None = None) -> None:
+        _share_buffers()
+        self._options = ort.SessionOptions()
+        self._options.intra_op_num_threads = 1
+        self._options.log_severity_level = _ERRORS_ONLY
+        self._options.enable_mem_pattern = False  # plans for one shape; here each is another
+        self._options.add_session_config_entry("session.use_env_allocators", "1")
+        made_for = (self.name, ort.__version__, processor())
+        self.cache = CompileCache(cache, made_for) if cache else None
+
+    def compile(
+        self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
+    ) -> OnnxRuntimeProgram:
+        model = self.cache.read(name) if self.cache else None
+        if model is None:
+            from gateway.engines.onnx_model import to_onnx  # needs torch
+
+            model = to_onnx(build(), shape, dtype)
+            if self.cache:
+                self.cache.write(name, model)
+        session = ort.InferenceSession(model, self._options, providers=_PROVIDERS)
+        return OnnxRuntimeProgram(session, session.get_outputs()[0].name)
+
+    def to_values(self, x: ModelInputs) -> ort.OrtValue:
+        return ort.OrtValue.ortvalue_from_numpy(x)  # in the same memory
+
+    def to_array(self, values: ort.OrtValue) -> Array:
+        array: Array = values.numpy()  # keeps the memory, which no other run writes to
+        return array
+
+
+@functools.cache
+def _share_buffers() -> None:
+    """One arena for all sessions: each would keep one of its own, as large as its largest run."""
+    arena, usual = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", arena, 0, usual), None)
