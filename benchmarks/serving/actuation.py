@@ -1,6 +1,6 @@
 """What it costs to run another subnet than the last one, and what a chain costs over a whole.
 
-    python benchmarks/serving/actuation.py [--threads 2]
+    python benchmarks/serving/actuation.py [--engine NAME] [--threads 2]
 
 Two tables. The first: subnets run after themselves and after a random other one, through the
 engine as a gateway has it and through the runtime alone with each compiled whole; and the public
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +27,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from gateway.config import ServerConfig
 from gateway.engines.backend import Runner
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
-from gateway.engines.opening import make_backend, make_engine
+from gateway.engines.opening import make_engine
+from gateway.opening import opened_backend, settled
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract
@@ -47,12 +48,14 @@ ALONE = 8  # subnets that the runtime alone switches among
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--engine", default="auto", help="the gateway's own choice by default")
+    parser.add_argument("--threads", type=int, help="of the engine; as a gateway has them")
     parser.add_argument("--rounds", type=int, default=2000, help="of switching; a tenth of others")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
     folder = imagenet_artifact()
-    net, backend = Net(folder), make_backend("auto", threads=given.threads)
+    net = Net(folder)
+    config = settled(ServerConfig(artifact=folder, engine=given.engine, threads=given.threads), net)
+    backend = opened_backend(config, net)
     engine = make_engine(net, backend, max_whole_bytes=GIB)
     archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
     switching = _all_switching(engine, net, archs, given.rounds)
@@ -60,7 +63,7 @@ def main() -> None:
     ratios = _ratios(engine, net, given.rounds // 10)
     result = {
         "engine": backend.name,
-        "threads": given.threads,
+        "threads": config.threads,
         "microseconds": switching,
         "ratios": ratios,
     }

@@ -2,9 +2,9 @@
 
     python benchmarks/serving/lanes.py [--rounds 3]
 
-The smallest and the largest subnet of ImageNet's size as chains, at batch 1, 8 and 16, OpenVINO.
-Each way has as many threads as lanes, which run the same subnet for a second, the ways in turn;
-printed are medians of milliseconds a run, and the images a second that all lanes come to.
+The smallest and the largest subnet of ImageNet's size as chains, at batch 1, 8 and 16. Each way has
+as many threads as lanes, which run the same subnet for a second, the ways in turn; printed are
+medians of milliseconds a run, and the images a second that all lanes come to.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from rich.table import Table
 
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
-from gateway.engines.opening import cpus, make_backend, make_engine
+from gateway.engines.opening import BackendName, cpus, make_backend, make_engine
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-lanes.json")
 SUBNETS, BATCHES = (FIXED[0], FIXED[-1]), (1, 8, 16)
 RUN_S = 1.0
-WAYS = {
-    "one core, one lane": (1, 1),
-    "a core for each lane": (1, cpus()),
-    "all cores, one lane": (cpus(), 1),
+WAYS: dict[str, tuple[BackendName, int, int]] = {
+    "OpenVINO, one core, one lane": ("openvino", 1, 1),
+    "OpenVINO, a core for each lane": ("openvino", 1, cpus()),
+    "OpenVINO, all cores, one lane": ("openvino", cpus(), 1),
+    "ONNX Runtime, one core, one lane": ("onnxruntime", 1, 1),
+    "ONNX Runtime, a core for each lane": ("onnxruntime", 1, cpus()),
 }
-"""Threads of a run, and lanes."""
+"""Engine, threads of a run, and lanes."""
 
 
 def main() -> None:
@@ -46,8 +48,8 @@ def main() -> None:
     net = Net(imagenet_artifact())
     ways = {
         way: [engine.lane() for _ in range(lanes)]
-        for way, (threads, lanes) in WAYS.items()
-        for engine in [_engine(net, threads, lanes)]
+        for way, (name, threads, lanes) in WAYS.items()
+        for engine in [_engine(net, name, threads, lanes)]
     }
     rows: list[dict[str, Any]] = []
     for subnet in SUBNETS:
@@ -56,7 +58,7 @@ def main() -> None:
                 {way: _run(lanes, Architecture.parse(subnet), batch) for way, lanes in ways.items()}
                 for _ in range(given.rounds)
             ]
-            for way, (_, lanes) in WAYS.items():
+            for way, (_, _, lanes) in WAYS.items():
                 ms = median(one[way] for one in found)
                 rate = 1000 * batch * lanes / ms
                 rows.append(
@@ -66,8 +68,8 @@ def main() -> None:
     _print(rows)
 
 
-def _engine(net: Net, threads: int, lanes: int) -> Engine:
-    backend = make_backend("openvino", threads=threads, lanes=lanes)
+def _engine(net: Net, name: BackendName, threads: int, lanes: int) -> Engine:
+    backend = make_backend(name, threads=threads, lanes=lanes)
     backend.most_images = max(BATCHES)
     return make_engine(net, backend, max_whole_bytes=1)
 
@@ -105,7 +107,7 @@ def _repeat(
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("subnet", "batch", "way", title=f"Cores and lanes, {cpus()} cores, OpenVINO")
+    table = Table("subnet", "batch", "way", title=f"Cores and lanes, {cpus()} cores")
     for heading in ("ms a run", "images/s"):
         table.add_column(heading, justify="right")
     for row in rows:

@@ -1,6 +1,6 @@
 """What it costs in memory to have all 243 subnets at hand.
 
-    python benchmarks/serving/memory.py [--separate 243]
+    python benchmarks/serving/memory.py [--separate 243] [--engine openvino]
 
 A net of ImageNet's size, at 224 pixels. Each way is a process of its own, which first loads the
 runtime and runs a convolution, then does what the way says and runs each of its subnets on one
@@ -26,29 +26,34 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from gateway.config import ServerConfig
 from gateway.engines.backend import Backend
 from gateway.engines.net import Net
-from gateway.engines.opening import BYTES_PER_PARAMETER, make_backend, make_engine
+from gateway.engines.opening import BYTES_PER_PARAMETER, BackendName, make_backend, make_engine
+from gateway.opening import settled
 from supernet.architecture import Architecture
 from supernet.complexity import piece_parameters
 
 RESULT = Path("benchmarks/results/serving-memory.json")
 SIZE, FEW = 224, 6
+ENGINES: dict[str, BackendName] = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 MIB = 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--separate", type=int, default=243, help="of the 243, in even steps")
+    parser.add_argument("--engine", choices=ENGINES, help="the gateway's own choice by default")
     given = parser.parse_args()
     artifact = imagenet_artifact()
+    engine = given.engine or settled(ServerConfig(artifact=artifact), Net(artifact)).engine
     weights = (artifact / "weights.safetensors").stat().st_size
     rows = [
-        _measured(artifact, "together", 243),
-        _measured(artifact, "separate", FEW),
-        _measured(artifact, "separate", given.separate),
+        _measured(artifact, engine, "together", 243),
+        _measured(artifact, engine, "separate", FEW),
+        _measured(artifact, engine, "separate", given.separate),
     ]
-    result = {"supernet_bytes": weights, "rows": rows}
+    result = {"engine": engine, "supernet_bytes": weights, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     title = f"Beyond the runtime's own; the supernet's weights are {weights / MIB:.1f} MiB"
     table = Table("", title=title)
@@ -62,16 +67,16 @@ def main() -> None:
     Console(width=120).print(table)
 
 
-def _measured(artifact: Path, way: str, count: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--way", way, str(count), str(artifact)]
+def _measured(artifact: Path, engine: str, way: str, count: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--way", way, str(count), str(artifact), engine]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def _run(way: str, count: str, artifact: str) -> None:
+def _run(way: str, count: str, artifact: str, engine: str) -> None:
     """What a process of its own does."""
-    net, backend = Net(Path(artifact)), make_backend("openvino", threads=1)
+    net, backend = Net(Path(artifact)), make_backend(ENGINES[engine])
     archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
     chosen = [archs[round(i)] for i in np.linspace(0, len(archs) - 1, int(count))]
     net.subnet(chosen[0])  # torch, and the supernet's weights

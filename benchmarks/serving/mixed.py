@@ -24,10 +24,11 @@ from net import imagenet_artifact
 from rich.console import Console
 from rich.table import Table
 
+from gateway.config import ServerConfig
 from gateway.engines.backend import Array, Backend, Runner, Values
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
 from gateway.engines.net import Net
-from gateway.engines.opening import make_backend
+from gateway.opening import opened_backend, settled
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-mixed.json")
@@ -41,7 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=100)
     given = parser.parse_args()
-    net, backend = Net(imagenet_artifact()), make_backend("auto", threads=1)
+    folder = imagenet_artifact()
+    net = Net(folder)
+    config = settled(ServerConfig(artifact=folder, threads=1), net)
+    backend = opened_backend(config, net)
     runners = ChainPrograms(net.manifest.design_space, backend, net.pieces).runners()
     archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
     rows = [_compared(backend, runners, archs, count, given.rounds) for count in COUNTS]

@@ -31,7 +31,7 @@ from served import METHOD, gateway, infer_request
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine
-from gateway.opening import num_threads
+from gateway.opening import settled
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-overhead.json")
@@ -65,15 +65,17 @@ def main() -> None:
 def engine_alone(artifact: Path, subnet: str, callers: int, seconds: float) -> Found:
     """In a process of its own, with the threads and lanes that a gateway has, as far as so many
     callers keep them busy; one image a run."""
-    threads = num_threads(ServerConfig(artifact=artifact))
-    lanes = min(callers, max(1, cpus() // threads))
+    config = settled(ServerConfig(artifact=artifact), Net(artifact))
+    assert config.workers
+    lanes = min(callers, config.workers)
     command = [
         sys.executable,
         __file__,
         "--engine",
         str(artifact),
         subnet,
-        str(threads),
+        config.engine,
+        str(config.threads),
         str(lanes),
         str(seconds),
     ]
@@ -81,10 +83,12 @@ def engine_alone(artifact: Path, subnet: str, callers: int, seconds: float) -> F
     return Found(**json.loads(done.stdout))
 
 
-def _run_engine(artifact: str, subnet: str, threads: str, lanes: str, seconds: str) -> None:
+def _run_engine(
+    artifact: str, subnet: str, name: Any, threads: str, lanes: str, seconds: str
+) -> None:
     """What `engine_alone` runs: each subnet whole, as a gateway has it once it is hot."""
     arch = Architecture.parse(subnet)
-    backend = make_backend("auto", threads=int(threads), lanes=int(lanes))
+    backend = make_backend(name, threads=int(threads), lanes=int(lanes))
     engine = make_engine(Net(Path(artifact)), backend, 2**30)
     engine.whole.obtain(arch)
     x = np.random.default_rng(0).standard_normal(

@@ -3,10 +3,10 @@
     python benchmarks/serving/servers.py
 
 Needs the extra `bench` and Java. Every server has a worker a core and runs the same subnet, of
-ImageNet's size, from the same weights, for the same image as raw float32; OpenVINO is given the
-settings that the gateway gives it. For each rival the batching with which it answers most is tried
-out first. Then all are there at once, idle but the one that is asked, in turn for several rounds;
-printed are medians of the rounds. The client shares the cores.
+ImageNet's size, from the same weights, for the same image as raw float32, by the runtime that the
+gateway has chosen and with its settings; TorchServe by torch as well. For each rival the batching
+with which it answers most is tried out first. Then all are there at once, idle but the one that is
+asked, in turn for several rounds; printed are medians of the rounds. The client shares the cores.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ from rival_servers import Batching, Make, echo, litserve, mosec, started, torchs
 from served import METHOD, gateway, infer_request
 from torch import nn
 
+from gateway.config import ServerConfig
+from gateway.engines.net import Net
 from gateway.engines.opening import cpus
+from gateway.opening import settled
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract
+from supernet.onnx_chain import onnx_chain
 
 RESULT = Path("benchmarks/results/serving-servers.json")
 SUBNETS = ("d2-2-2-2-2@160", "d4-4-4-4-4@224")
@@ -43,9 +47,9 @@ BATCHINGS = (Batching(1, 0), Batching(4, 5), Batching(8, 5))
 TRYING_S = 3.0
 RIVALS: dict[str, tuple[Make, str]] = {
     "TorchServe, torch": (torchserve, "pt2"),
-    "TorchServe, OpenVINO": (torchserve, "xml"),
-    "LitServe, OpenVINO": (litserve, "xml"),
-    "Mosec, OpenVINO": (mosec, "xml"),
+    "TorchServe": (torchserve, "same"),
+    "LitServe": (litserve, "same"),
+    "Mosec": (mosec, "same"),
 }
 PRECISIONS = ("f32", "bf16")
 
@@ -61,7 +65,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows += _compared(net, subnet, Path(folder), given.rounds, given.seconds)
         _print(rows)
-        result = {"cores": cpus(), "in_flight": IN_FLIGHT, "rows": rows}
+        result = {"cores": cpus(), "in_flight": IN_FLIGHT, "engine": _engine(net), "rows": rows}
         RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
@@ -127,19 +131,33 @@ def _subfolder(folder: Path) -> Path:
 
 
 def _save(net: Path, subnet: str, folder: Path) -> dict[str, Path]:
-    """The subnet for OpenVINO and for torch."""
+    """The subnet for torch, and for the runtime that the gateway has."""
+    arch = Architecture.parse(subnet)
+    module = extract(artifact.load(net).supernet, arch).eval()
+    size = arch.resolution
+    files = {"pt2": folder / f"{size}.pt2"}
+    if _engine(net) == "onnxruntime":
+        files["same"] = folder / f"{size}.onnx"
+        files["same"].write_bytes(onnx_chain([module]))
+    else:
+        files["same"] = folder / f"{size}.xml"
+        _save_openvino(module, size, files["same"])
+    _save_compiled(module, size, files["pt2"])
+    return files
+
+
+def _engine(net: Path) -> str:
+    """The one that the gateway chooses."""
+    return settled(ServerConfig(artifact=net), Net(net)).engine
+
+
+def _save_openvino(module: nn.Module, size: int, path: Path) -> None:
     import openvino as ov  # type: ignore[import-untyped]
 
     from gateway.engines.openvino_graph import to_model
 
-    arch = Architecture.parse(subnet)
-    module = extract(artifact.load(net).supernet, arch).eval()
-    size = arch.resolution
-    files = {suffix: folder / f"{size}.{suffix}" for suffix in ("xml", "pt2")}
-    model = to_model([module], [-1, 3, size, size], subnet)
-    ov.save_model(model, files["xml"], compress_to_fp16=False)
-    _save_compiled(module, size, files["pt2"])
-    return files
+    model = to_model([module], [-1, 3, size, size], path.stem)
+    ov.save_model(model, path, compress_to_fp16=False)
 
 
 def _save_compiled(module: nn.Module, size: int, path: Path) -> None:

@@ -25,7 +25,7 @@ from served import gateway, infer_request
 from protos.compofa.v1 import gateway_pb2_grpc
 
 RESULT = Path("benchmarks/results/serving-start.json")
-ENGINES = ("openvino", "torch")
+ENGINES = ("auto", "onnxruntime", "openvino", "torch")
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def _memory(found: Any) -> Iterator[Pair]:
 
 def _start(found: Any) -> Iterator[Pair]:
     for how, limit in (("cold", 15), ("again", 4)):
-        worst = max(found["seconds"]["openvino"][how])
+        worst = max(found["seconds"]["auto"][how])
         yield (
             f"first answer, {how}: at most {limit} s",
             f"{worst:.1f} s, the slowest of {_count(found)}",
@@ -73,7 +73,7 @@ def _start(found: Any) -> Iterator[Pair]:
 
 
 def _count(found: Any) -> int:
-    return len(found["seconds"]["openvino"]["cold"])
+    return len(found["seconds"]["auto"]["cold"])
 
 
 def _overhead(found: Any) -> Iterator[Pair]:

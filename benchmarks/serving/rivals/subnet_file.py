@@ -1,7 +1,7 @@
 """What every rival server runs: one subnet from a file, values in and out as bytes.
 
-`*.xml` is run by OpenVINO with the gateway's settings, `*.pt2` by torch (compiled by AOTInductor),
-each on one core: every server has a worker a core.
+`*.onnx` is run by ONNX Runtime, `*.xml` by OpenVINO with the gateway's settings, `*.pt2` by torch
+(compiled by AOTInductor), each on one core: every server has a worker a core.
 """
 
 from __future__ import annotations
@@ -27,12 +27,26 @@ class SubnetFile:
         path = Path(os.environ[FILE])
         size = int(path.stem)
         self._shape = (-1, 3, size, size)
-        self._run = _openvino(path) if path.suffix == ".xml" else _torch(path)
+        self._run = _RUNTIMES[path.suffix](path)
 
     def __call__(self, images: list[bytes]) -> list[bytes]:
         joined = images[0] if len(images) == 1 else b"".join(images)
         logits = self._run(np.frombuffer(joined, "<f4").reshape(self._shape))
         return [row.tobytes() for row in logits]
+
+
+def _onnxruntime(path: Path) -> Callable[[Array], Array]:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(x: Array) -> Array:
+        values: Array = session.run(None, {"input": x})[0]
+        return values
+
+    return run
 
 
 def _openvino(path: Path) -> Callable[[Array], Array]:
@@ -63,3 +77,6 @@ def _torch(path: Path) -> Callable[[Array], Array]:
         return values
 
     return run
+
+
+_RUNTIMES = {".onnx": _onnxruntime, ".xml": _openvino, ".pt2": _torch}
