@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +59,7 @@ class OpenvinoBackend:
         precision: Precision = "f32",
         cache: Path | None = None,
     ) -> None:
-        self._core = ov.Core()
+        self._core = _core()
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads * lanes,
@@ -90,3 +91,10 @@ class OpenvinoBackend:
 
     def to_array(self, values: ov.Tensor) -> Array:
         return np.array(values.data)
+
+
+@functools.cache
+def _core() -> ov.Core:
+    """One that stays, for all of a process. Each gives its thread a stack for signals, and of two
+    the second to go puts back the first one's, freed by then: the next signal ends the process."""
+    return ov.Core()
