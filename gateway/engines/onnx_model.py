@@ -3,6 +3,7 @@ exporter, which takes seconds for each."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from gateway.engines.backend import Dtype
 from supernet.onnx_chain import UnknownLayerError, onnx_chain
 
 _EXAMPLES = {"FP32": torch.float32, "INT64": torch.int64}
+_CHATTY = "torch.onnx._internal.exporter._registration"  # names what is not installed
 _EXAMPLE = 4  # of an exported input's sizes that are known only when it runs
 
 
@@ -28,6 +30,7 @@ def to_onnx(modules: Sequence[nn.Module], shape: tuple[int, ...], dtype: Dtype) 
 def _exported(module: nn.Module, shape: tuple[int, ...], dtype: Dtype) -> bytes:
     example = torch.zeros([_EXAMPLE if n == -1 else n for n in shape], dtype=_EXAMPLES[dtype])
     free = {place: torch.export.Dim.DYNAMIC for place, n in enumerate(shape) if n == -1}
+    logging.getLogger(_CHATTY).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own
         program = torch.onnx.export(
