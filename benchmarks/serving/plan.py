@@ -34,7 +34,7 @@ from gateway.config import ServerConfig
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.opening import opened_engine, scheduling_limits
+from gateway.opening import opened_engine, scheduling_limits, settled
 from gateway.request import Constraints
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.ladder import ladder_of
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
     artifact, images = imagenet_artifact(), photographs()
-    config = ServerConfig(artifact=artifact)
+    config = settled(ServerConfig(artifact=artifact), Net(artifact))
     net = Net(artifact)
     engine, costs = opened_engine(config, net)
     limits = scheduling_limits(config, engine)

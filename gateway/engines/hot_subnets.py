@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,11 +12,11 @@ from dataclasses import dataclass, field
 
 from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import WholeSubnets
-from gateway.priority import ASIDE, give_way
 from supernet.architecture import Architecture
 
+_NICENESS = 10  # of what compiles: requests go first
 _LOG = logging.getLogger(__name__)
-LEAST_RUNS = 100.0  # within about a half-life, before a compilation pays
+LEAST_RUNS = 1000.0  # within about a half-life: compiling takes seconds of a core
 INTERVAL_S = 1.0
 RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain until then
 
@@ -72,7 +74,14 @@ class HotSubnets:
         return None
 
     def _run(self) -> None:
-        give_way(ASIDE)
+        _give_way()
         while not self._stop.wait(self.interval_s):
             while self.compile_one() is not None and not self._stop.is_set():
                 pass
+
+
+def _give_way() -> None:
+    """Let this thread, and those that it starts, have what others leave of the processor. On Linux
+    each thread has a priority of its own; elsewhere it is the process's, and stays."""
+    if sys.platform == "linux":
+        os.nice(_NICENESS)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
-from gateway.priority import ENGINE, give_way
 from gateway.scheduling.dispatcher import Dispatcher, Limits
 from gateway.scheduling.job import Job
 
@@ -82,7 +81,6 @@ class Scheduler:
 
     def _work(self) -> None:
         """What a thread does until the end. A worker that fails is replaced."""
-        give_way(ENGINE)
         workers: list[RunBatch] = []  # one, or none after a failure
         with self._failing():
             workers.append(self._make_worker())
