@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,7 +33,6 @@ from gateway.scheduling.dispatcher import Limits
 from gateway.stores.by_url import read_device_classes
 from supernet.architecture import Architecture
 
-_LOG = logging.getLogger(__name__)
 _WORKERS_OF_GPU = 2  # one prepares a batch while the other's runs
 _QUIET_S = 0.2  # between one request and the next of a busy client is no idleness
 _MOST_THREADS = 2  # for a batch: a second core nearly halves a run, and so each deadline's risk
@@ -80,8 +78,6 @@ def running_pipeline(
                 warm_up = _warm_up(engine, engine.chain, pipeline)
                 warm_up.start()
                 beside.callback(warm_up.close)
-            else:
-                _LOG.info("warm", extra={"fields": {"seconds": 0.0}})
         yield pipeline
 
 

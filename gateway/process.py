@@ -98,7 +98,10 @@ async def _serve(
         await server.start()
         gc.collect()
         gc.freeze()  # what is there now stays: to go through it stops every thread for 40 to 100 ms
-        _announce(config.port_file, _ports(server, extras))
+        backend = pipeline.engine.backend
+        _announce(config.port_file, _ports(server, extras), backend.name)
+        if not backend.learns_shapes:
+            logs.log_event("warm", seconds=0.0)
         await asked.wait()
         logs.log_event("draining", in_flight=server.in_flight)
         asked.clear()
@@ -149,10 +152,10 @@ def _ports(server: Server, extras: Extras) -> dict[str, int]:
     return ports
 
 
-def _announce(port_file: Path | None, ports: dict[str, int]) -> None:
+def _announce(port_file: Path | None, ports: dict[str, int], engine: str) -> None:
     """Tell whoever started this process; the file appears whole or not at all."""
     if port_file:
         fresh = port_file.with_name(f".{port_file.name}.{os.getpid()}")
         fresh.write_text(json.dumps(ports) + "\n", "utf-8")
         fresh.replace(port_file)
-    logs.log_event("ready", **ports)
+    logs.log_event("ready", engine=engine, **ports)

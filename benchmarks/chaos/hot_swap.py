@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -35,8 +36,10 @@ from tests.services.envoy import Envoy, running_envoy
 BUDGETS_MS = (1.6, 1.8, 2.2, 2.6, 5.0)
 ANSWERS_BETWEEN = 300
 CHANGE = 0.02
-# One image a batch: what else is in a batch may change the last bits of an answer.
-OPTIONS = ("--max-batch", "1")
+ENGINE: Final = "onnxruntime"
+# One image a batch, and one engine for all: what else is in a batch may change the last bits of an
+# answer, and another runtime does.
+OPTIONS = ("--max-batch", "1", "--engine", ENGINE)
 
 Seen = Counter[tuple[str, str, bytes]]
 """Answers, by input, subnet and the logits' bytes."""
@@ -114,7 +117,7 @@ def expected(
 ) -> dict[tuple[str, str], set[bytes]]:
     """The logits that an artifact alone gives, for each input and subnet: as a chain of pieces, and
     compiled whole, for a gateway may run it in either way."""
-    config = ServerConfig(artifact=folder, store=f"sqlite:///{store}", workers=1)
+    config = ServerConfig(artifact=folder, store=f"sqlite:///{store}", engine=ENGINE, workers=1)
     found = {}
     with open_pipeline(config) as pipeline:
         engine, manifest = pipeline.engine, pipeline.manifest

@@ -61,7 +61,7 @@ def _tried(net: Net, names: Sequence[BackendName], cores: Cores) -> BackendName:
             taken_s[name] *= shortest_s
     found = min(taken_s, key=taken_s.__getitem__)
     ratios = {name: round(math.sqrt(s / taken_s[found]), 2) for name, s in taken_s.items()}
-    _LOG.info("engine", extra={"fields": {"fastest": found, "times": ratios}})
+    _LOG.debug("engine", extra={"fields": {"fastest": found, "times": ratios}})
     return found
 
 
