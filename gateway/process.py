@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway import logs
 from gateway.config import ServerConfig
+from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.extras import Extras
 from gateway.gauges import process_registry
@@ -98,6 +99,7 @@ async def _serve(
         await server.start()
         gc.collect()
         gc.freeze()  # what is there now stays: to go through it stops every thread for 40 to 100 ms
+        assert isinstance(pipeline.engine, Engine), "as it was opened"
         backend = pipeline.engine.backend
         _announce(config.port_file, _ports(server, extras), backend.name)
         if not backend.learns_shapes:
