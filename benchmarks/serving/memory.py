@@ -36,7 +36,7 @@ from supernet.complexity import piece_parameters
 
 RESULT = Path("benchmarks/results/serving-memory.json")
 SIZE, FEW = 224, 6
-ENGINES: dict[str, BackendName] = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+ENGINES: tuple[BackendName, ...] = ("onnxruntime", "openvino")
 MIB = 2**20
 
 
@@ -74,9 +74,9 @@ def _measured(artifact: Path, engine: str, way: str, count: int) -> dict[str, An
     return found
 
 
-def _run(way: str, count: str, artifact: str, engine: str) -> None:
+def _run(way: str, count: str, artifact: str, engine: Any) -> None:
     """What a process of its own does."""
-    net, backend = Net(Path(artifact)), make_backend(ENGINES[engine])
+    net, backend = Net(Path(artifact)), make_backend(engine)
     archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
     chosen = [archs[round(i)] for i in np.linspace(0, len(archs) - 1, int(count))]
     net.subnet(chosen[0])  # torch, and the supernet's weights

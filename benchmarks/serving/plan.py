@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
     artifact, images = imagenet_artifact(), photographs()
-    config = settled(ServerConfig(artifact=artifact), Net(artifact))
     net = Net(artifact)
+    config = settled(ServerConfig(artifact=artifact), net)
     engine, costs = opened_engine(config, net)
     limits = scheduling_limits(config, engine)
     rows: list[dict[str, Any]] = []

@@ -39,6 +39,24 @@ def test_the_faster_is_chosen(
     assert choice.fastest(Net(artifact_folder), BOTH, one_core, cache=None) == expected
 
 
+class Failing:
+    """A program whose runs fail at once."""
+
+    def runner(self) -> "Failing":
+        return self
+
+    def __call__(self, _x: object) -> None:
+        raise RuntimeError("no run")
+
+
+def test_what_fails_does_not_look_fast(
+    artifact_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "compile_whole", lambda *_: Failing())
+    with pytest.raises(RuntimeError, match="no run"):
+        choice.fastest(Net(artifact_folder), BOTH, one_core, cache=None)
+
+
 def test_what_was_found_is_kept(
     artifact_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
