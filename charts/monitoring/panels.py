@@ -217,4 +217,6 @@ def _target(panel: Panel, query: Query, ref_id: str) -> prometheus.Dataquery:
         return made.instant().format(queries.PromQueryFormat.TABLE)
     if panel.kind == "heatmap":
         made.format(queries.PromQueryFormat.HEATMAP)
+    if panel.kind != "stat" and "_bucket{" in query.expr:
+        made.exemplar(True)
     return made.range().legend_format(query.legend)

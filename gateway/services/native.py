@@ -58,7 +58,7 @@ class SubnetGateway(gateway_pb2_grpc.SubnetGatewayServicer):
                 return await self._infer(request, context, call)
             return messages.failed_response(call, request.id)
 
-        async for response in in_order(request_iterator, answer):
+        async for response in in_order(request_iterator, answer, gateway_pb2.InferRequest.ByteSize):
             yield response
 
     async def _infer(

@@ -127,7 +127,7 @@ class OpenInference(service_pb2_grpc.GRPCInferenceServiceServicer):
             named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=call.error, infer_response=named)
 
-        async for response in in_order(request_iterator, answer):
+        async for response in in_order(request_iterator, answer, pb.ModelInferRequest.ByteSize):
             yield response
 
     async def _infer(

@@ -66,7 +66,7 @@ class TorchServe(inference_pb2_grpc.InferenceAPIsServiceServicer):
             response = pb.PredictionResponse(status=status_of(call))
             return _with_sequence(request, response)
 
-        async for response in in_order(request_iterator, answer):
+        async for response in in_order(request_iterator, answer, pb.PredictionsRequest.ByteSize):
             yield response
 
     async def _predict(

@@ -6,6 +6,7 @@ spans that do not fit, some log lines, and at the end `FLUSH_S`: never a request
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -46,7 +47,7 @@ class Tracing:
         for name, level in _QUIET.items():
             logging.getLogger(name).setLevel(level)
         self._sender = _Sender(exporter)
-        self._processor = BatchSpanProcessor(self._sender)
+        self._processor = _Waiting(self._sender)
         # Of its own, not the process's: whoever runs a gateway within theirs keeps their own.
         provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
         provider.add_span_processor(self._processor)
@@ -54,8 +55,9 @@ class Tracing:
         self.requests, self.batches = RequestSpans(tracer), BatchSpans(tracer)
 
     def add_metrics(self, registry: CollectorRegistry) -> None:
-        """Register how many spans got through, and how many did not."""
+        """Register how many spans were made, how many got through, and how many did not."""
         registry.register(self._sender)
+        registry.register(self._processor)
 
     def close(self) -> None:
         """Send what waits, within `FLUSH_S`; what is left then is lost."""
@@ -100,6 +102,27 @@ def _resource(manifest: Manifest) -> Resource:
 def _endpoint(config: TracingConfig) -> str:
     own = config.trace_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     return own or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
+
+
+class _Waiting(BatchSpanProcessor, Collector):
+    """The SDK's queue, and how many spans were put there. It drops those that do not fit and tells
+    nobody: they are what was made and is neither sent, nor failed, nor waits."""
+
+    def __init__(self, sender: SpanExporter) -> None:
+        super().__init__(sender)
+        self._made, self._numbers = 0, itertools.count(1)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._made = next(self._numbers)  # in one step: requests and batches end in threads
+        super().on_end(span)
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "compofa_trace_spans_made",
+            "Spans to be sent. Those compofa_trace_spans_total never has had no place to wait.",
+            value=self._made,
+        )
 
 
 class _Sender(SpanExporter, Collector):

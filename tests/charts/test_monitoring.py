@@ -75,6 +75,26 @@ def test_rules_arrive_as_they_are_written(with_files: Path) -> None:
     assert problems(rule, "1.34") == []
 
 
+def test_each_alert_links_its_section_where_the_runbook_is_read() -> None:
+    url = "https://wiki.example/compofa/runbook.html"
+    rule = find(
+        render(ON | {"prometheusRule": {"enabled": True, "runbookUrl": url}}), "PrometheusRule"
+    )
+    assert problems(rule, "1.34") == []
+    alerts = [
+        each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each
+    ]
+    assert len(alerts) > 20
+    for alert in alerts:
+        assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
+
+
+@pytest.mark.parametrize("url", ["", "two words", "docs/runbook.md#there"])
+def test_a_runbook_that_no_section_can_be_linked_in_is_refused(url: str) -> None:
+    with pytest.raises(helm.HelmError, match="runbookUrl"):
+        render(ON | {"prometheusRule": {"enabled": True, "runbookUrl": url}})
+
+
 def test_a_file_without_rules_is_refused(with_files: Path) -> None:
     (with_files / "rules" / "two.yaml").write_text("group: []\n")
     with pytest.raises(helm.HelmError, match=r"rules/two\.yaml: expected a file of"):

@@ -53,6 +53,11 @@ class PrometheusServer:
         values: list[str] = self.ask(f"label/{label}/values", **{"match[]": selector})
         return values
 
+    def exemplars(self, selector: str, start: float, end: float) -> list[Series]:
+        """The series of a selector that have exemplars, with these."""
+        series: list[Series] = self.ask("query_exemplars", query=selector, start=start, end=end)
+        return series
+
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, with its health and what it was evaluated to."""
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
@@ -76,6 +81,7 @@ def running_prometheus(
     file.write_text(yaml.safe_dump(_configuration(targets, rules)))
     command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
                f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+               "--enable-feature=exemplar-storage",
                *options]  # fmt: skip
     log_file = folder / "prometheus.log"
     with log_file.open("wb") as log, subprocess.Popen(command, stderr=log) as process:

@@ -39,6 +39,7 @@ CHART = Path(__file__).parents[3] / "charts" / "compofa-gateway"
 RULES = tuple(sorted((CHART / "rules").glob("*.yaml")))
 DASHBOARDS = tuple(sorted((CHART / "dashboards").glob("*.json")))
 START_WITHIN_S = 300.0  # a net is compiled when it is first served
+WITH_EXEMPLARS = ("compofa_request_seconds", "compofa_queue_seconds", "compofa_compute_seconds")
 # What Grafana would put for its variables; the longest names first.
 _VALUES = {"$__rate_interval": "10s", "$__range": "60s", "$namespace": ".*", "$job": ".*",
            "$device_class": ".*"}  # fmt: skip
@@ -86,20 +87,24 @@ def verify(artifact: Path, folder: Path) -> list[Found]:
     """What is found in the dashboards, then in the rules, after a gateway for `artifact` has seen
     everything. Exports that lie in `folder / "exports"` already are not built."""
     from tests.services.conftest import running
+    from tests.services.tracing.receiver import receiving
 
     store = RedisServer(folder / "redis")
     (folder / "gateway").mkdir()
-    options = (*OPTIONS, "--store", store.url, "--export-cache", str(folder / "exports"))
-    with (
-        running_redis(store),
-        running(artifact, folder / "gateway", *options, within_s=START_WITHIN_S) as gateway,
-    ):
-        target = f"127.0.0.1:{gateway.metrics_port}"
-        with running_prometheus(folder / "prometheus", [target], RULES) as prometheus:
+    exports = ("--export-cache", str(folder / "exports"))
+    with running_redis(store), receiving() as receiver:
+        options = (*OPTIONS, *exports, "--store", store.url, "--trace-endpoint", receiver.endpoint)
+        with (
+            running(artifact, folder / "gateway", *options, within_s=START_WITHIN_S) as gateway,
+            running_prometheus(
+                folder / "prometheus", [f"127.0.0.1:{gateway.metrics_port}"], RULES
+            ) as prometheus,
+        ):
             began = time.time()
             Exercise(gateway, store, artifact).run()
             linted = _linted(gateway.http("/metrics"))
-            return [*_asked(prometheus, began), *_evaluated(prometheus, began), linted]
+            asked, evaluated = _asked(prometheus, began), _evaluated(prometheus, began)
+            return [*asked, *_exemplars(prometheus, began), *evaluated, linted]
 
 
 def _asked(prometheus: PrometheusServer, began: float) -> Iterator[Found]:
@@ -115,6 +120,13 @@ def _asked(prometheus: PrometheusServer, began: float) -> Iterator[Found]:
                 yield Found(one.dashboard, one.panel, one.expr, 0, str(error))
             else:
                 yield Found(one.dashboard, one.panel, one.expr, series)
+
+
+def _exemplars(prometheus: PrometheusServer, began: float) -> Iterator[Found]:
+    """The dashboards draw them beside a histogram's lines."""
+    for metric in WITH_EXEMPLARS:
+        series = prometheus.exemplars(f"{metric}_bucket", began, time.time())
+        yield Found("exemplars", metric, "query_exemplars", len(series))
 
 
 def _evaluated(prometheus: PrometheusServer, began: float) -> Iterator[Found]:

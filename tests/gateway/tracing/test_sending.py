@@ -105,6 +105,7 @@ def test_what_gets_through_is_counted_and_what_does_not_is_said_once(
         "traces are sent again",
     ]
     assert json.loads(log.getvalue().splitlines()[-1])["lost"] == 2
+    assert registry.get_sample_value("compofa_trace_spans_made_total") == 4
 
 
 def test_what_waits_is_sent_at_the_end(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,9 +120,14 @@ def test_a_receiver_that_holds_on_to_its_answer_holds_up_nobody(
     tracing: Tracing, gate: Gate, log: StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "FLUSH_S", 0.2)
+    registry = CollectorRegistry()
+    tracing.add_metrics(registry)
     gate.gate.clear()
     for _ in range(SPANS):
         ended_call(tracing, "waits")
+    made = registry.get_sample_value("compofa_trace_spans_made_total")
+    assert made == SPANS
+    assert (count(registry, "sent"), count(registry, "failed")) == (0, 0)
     began = time.monotonic()
     tracing.close()
     assert time.monotonic() - began < 5
