@@ -11,7 +11,6 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -28,6 +27,7 @@ from gateway.scheduling.batch_runner import BatchRunner, Lane
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder, ladder_of
+from gateway.scheduling.preparers import Preparers
 from gateway.scheduling.scheduler import RunBatch, Scheduler
 from gateway.scheduling.settling import awaitable
 from gateway.select import Candidates, select
@@ -96,7 +96,7 @@ class Pipeline:
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
         self._times = EngineTimes(costs.of, clock)
-        self._preparers = ThreadPoolExecutor(cpus(), thread_name_prefix="prepare")
+        self._preparers = Preparers(cpus())
         self._scheduler = Scheduler(
             lambda: self._worker(watch),
             self._times,
@@ -172,7 +172,7 @@ class Pipeline:
     def close(self) -> None:
         """Answer what waits, and give the workers up."""
         self._scheduler.close()
-        self._preparers.shutdown()
+        self._preparers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +188,9 @@ class Pipeline:
     def _worker(self, watch: Watch | None) -> RunBatch:
         lane = self.engine.lane()
         seen = lane if watch is None else watch.lane(lane)
-        runner = BatchRunner(seen, self.manifest, self._times, self._clock, self._preparers)
+        runner = BatchRunner(
+            seen, self.manifest, self._times, self._clock, preparers=self._preparers
+        )
         return runner if watch is None else watch.worker(runner)
 
     def _job(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
 from gateway.images import Values
 from gateway.request import Answer, Selection, TensorInput
 from gateway.scheduling.job import Job
+from gateway.scheduling.preparers import Preparers
 from gateway.scheduling.settling import settled_together
 from supernet.architecture import Architecture
 from supernet.manifest import Manifest
@@ -54,17 +54,20 @@ class BatchRunner:
         manifest: Manifest,
         times: EngineTimes,
         clock: Callable[[], float] = time.monotonic,
-        preparers: Executor | None = None,
+        *,
+        preparers: Preparers,
     ) -> None:
-        """`preparers` are threads that prepare the inputs of a batch side by side, where that is
-        work."""
         self._lane, self._manifest, self._times, self._clock = lane, manifest, times, clock
-        self._side_by_side = preparers.map if preparers else map
+        self._preparers = preparers
 
     def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
         """Answer each of the jobs by `subnet`, which satisfies all of them."""
+        with self._preparers.at_work():
+            self._answer_all(subnet, jobs)
+
+    def _answer_all(self, subnet: str, jobs: Sequence[Job]) -> None:
         arch, taken_ms = Architecture.parse(subnet), self._now_ms()
-        each = map if self._is_little(jobs, arch.resolution) else self._side_by_side
+        each = map if self._is_little(jobs, arch.resolution) else self._preparers.map
         inputs = each(lambda job: self._model_input(job, arch.resolution), jobs)
         prepared = [(job, x) for job, x in zip(jobs, inputs, strict=True) if x is not None]
         if not prepared:
