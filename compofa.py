@@ -39,6 +39,7 @@ COMMANDS = {
     "serve": Command("gateway.cli", "serve an artifact over gRPC"),
     "infer": Command("gateway.cli", "classify images, here or by a gateway"),
     "fetch": Command("gateway.cli", "the subnet for a device as a file"),
+    "plan": Command("gateway.cli", "how many gateways a traffic and its deadline need"),
     "token": Command("gateway.cli", "make a token that lets a caller in"),
 }
 

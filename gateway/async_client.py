@@ -67,7 +67,9 @@ class AsyncClient:
         self._channel = (
             grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
             if of_channel is None
-            else grpc.aio.secure_channel(target, of_channel, CHANNEL_OPTIONS)
+            else grpc.aio.secure_channel(
+                target, of_channel, [*CHANNEL_OPTIONS, *shown.channel_options]
+            )
         )
         self._stub = gateway_pb2_grpc.SubnetGatewayStub(self._channel)
 

@@ -65,7 +65,7 @@ class Client:
         self._channel = (
             grpc.insecure_channel(target, CHANNEL_OPTIONS)
             if of_channel is None
-            else grpc.secure_channel(target, of_channel, CHANNEL_OPTIONS)
+            else grpc.secure_channel(target, of_channel, [*CHANNEL_OPTIONS, *shown.channel_options])
         )
         self._stub = gateway_pb2_grpc.SubnetGatewayStub(self._channel)
 

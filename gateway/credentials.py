@@ -20,14 +20,16 @@ class Credentials:
     """Without any of it: plain text, and nobody in particular.
 
     `tls` asks for TLS by the authorities that gRPC comes with; `ca`, a PEM file, for TLS by those
-    in it. `certificate` and `key` are the client's own, PEM files. `token` is what
-    `compofa token new` printed.
+    in it. `certificate` and `key` are the client's own, PEM files. `server_name` is what the
+    gateway's certificate says, where that is not what the target is called, as behind a forwarded
+    port. `token` is what `compofa token new` printed.
     """
 
     tls: bool = False
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    server_name: str | None = None
     token: str | None = field(default=None, repr=False)
 
     @property
@@ -40,12 +42,21 @@ class Credentials:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key: expected both or none of them")
         if not self.with_tls:
+            if self.server_name is not None:
+                raise ValueError("server_name: has no meaning without TLS")
             return None
         return grpc.ssl_channel_credentials(
             root_certificates=_pem(self.ca, "CERTIFICATE"),
             private_key=_pem(self.key, "PRIVATE KEY"),
             certificate_chain=_pem(self.certificate, "CERTIFICATE"),
         )
+
+    @property
+    def channel_options(self) -> tuple[tuple[str, str], ...]:
+        """What a channel takes besides."""
+        if self.server_name is None:
+            return ()
+        return (("grpc.ssl_target_name_override", self.server_name),)
 
     def of_call(self, target: str) -> Metadata:
         """What goes with every call to `target`. Raises `ValueError` for a token that others

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -64,6 +65,16 @@ def test_every_command_is_known_to_its_module(
         compofa.main([name, "--help"])
     assert stop.value.code == 0
     assert f"compofa {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_command_of_a_module_is_known_here(capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = set()
+    for name in {command.module for command in compofa.COMMANDS.values()}:
+        with pytest.raises(SystemExit):
+            import_module(name).main(["nonsense"])
+        choices = capsys.readouterr().err.partition("choose from")[2]
+        theirs |= set(re.findall(r"'([a-z-]+)'", choices.partition(")")[0]))
+    assert theirs == set(compofa.COMMANDS)
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

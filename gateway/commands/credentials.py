@@ -36,11 +36,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--token-file", TOKEN_FILE_VARIABLE, "a token, on one line"),
     ):
         group.add_argument(option, type=Path, metavar="FILE", help=f"{what}; or {variable}")
+    group.add_argument(
+        "--tls-server-name",
+        metavar="NAME",
+        help="the gateway's name in its certificate, where the target has another: behind a "
+        "forwarded port, say",
+    )
 
 
 def check_target(arguments: argparse.Namespace) -> None:
     """Raises `UsageError` for credentials that nobody would be shown."""
-    for name in ("tls", "tls_ca", "tls_cert", "tls_key", "token_file"):
+    for name in ("tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name", "token_file"):
         if getattr(arguments, name) and arguments.target is None:
             raise UsageError(f"--{name.replace('_', '-')}: has no meaning without --target")
 
@@ -55,6 +61,7 @@ def credentials_of(arguments: argparse.Namespace) -> Credentials:
             ca=_file(arguments.tls_ca, CA_VARIABLE),
             certificate=_file(arguments.tls_cert, CERT_VARIABLE),
             key=_file(arguments.tls_key, KEY_VARIABLE),
+            server_name=arguments.tls_server_name,
             token=_token(arguments.token_file),
         )
     except ValueError as error:

@@ -305,6 +305,25 @@ def test_what_cannot_be_served_by_is_one_line_and_status_two(
         assert secured.tokens["all"] not in done.stderr
 
 
+def test_a_gateway_behind_a_forwarded_port_is_known_by_its_own_name(
+    start: Start, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    own = authority.issue("gateway.nets.svc")
+    gateway = start("--tls-cert", str(own.cert), "--tls-key", str(own.key))
+    target = f"127.0.0.1:{gateway.port}"
+    named = Credentials(ca=authority.ca, server_name="gateway.nets.svc")
+    with Client(target, ALPHA, credentials=named) as client:
+        assert client.select().subnet
+    for other in (None, "gateway.other.svc"):
+        unlike = Credentials(ca=authority.ca, server_name=other)
+        with (
+            Client(target, ALPHA, deadline_s=5, credentials=unlike) as client,
+            pytest.raises(CallError, match="UNAVAILABLE"),
+        ):
+            client.select()
+
+
 def test_a_certificate_replaced_under_load_fails_no_request(start: Start, tmp_path: Path) -> None:
     """Every request on a connection of its own, while the files go from one authority to another
     and back, certificate first and key a moment later; a store's password shows nowhere."""
