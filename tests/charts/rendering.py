@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,33 @@ def fits(name: str, version: str) -> bool:
     return not image or KUBERNETES.index(version) >= KUBERNETES.index(IMAGE_VOLUMES_SINCE)
 
 
-def render(values: Object, version: str = KUBERNETES[-1], chart: Path = CHART) -> list[Object]:
-    """All that is rendered for a release `demo`, but the notes. Raises `helm.HelmError`."""
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses what YAML forbids and PyYAML reads all the same, as the last of both."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise ValueError(f"rendered twice: {sorted(twice)}")
+        return super().construct_mapping(node, deep)
+
+
+def render(
+    values: Object,
+    version: str = KUBERNETES[-1],
+    chart: Path = CHART,
+    release: str = RELEASE,
+) -> list[Object]:
+    """All that is rendered for a release, but the notes. Raises `helm.HelmError`."""
     told = values | {"kubeVersionOverride": f"{version}.0"}
-    files = helm.render(chart, told, RELEASE, NAMESPACE)
+    files = helm.render(chart, told, release, NAMESPACE)
     manifests = "\n---\n".join(text for path, text in files.items() if path.endswith(".yaml"))
     return documents(manifests)
 
 
 def documents(manifests: str) -> list[Object]:
-    return [document for document in yaml.safe_load_all(manifests) if document]
+    """The objects in manifests. Raises `ValueError` where one has a key twice."""
+    return [document for document in yaml.load_all(manifests, _EachKeyOnce) if document]
 
 
 def notes(values: Object) -> str:

@@ -1,21 +1,18 @@
-"""The gateway's pod: what it runs, where the artifact is, probes, drain, what it may do."""
+"""The gateway's pod: what it runs, where the artifact is, probes, what it may do."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 
 from gateway.config import ServerConfig
-from gateway.server import _FLUSH_S
 from gateway.services import native
 from gateway.stores.by_url import STATE_DIR_VARIABLE, STORE_VARIABLE
 from gateway.ui.config import UiConfig
 from tests.charts.command_line import serve_options, served
 from tests.charts.rendering import (
     CLAIM,
-    KUBERNETES,
     Object,
     container,
     find,
@@ -201,27 +198,6 @@ def test_tokens_in_plain_text_have_to_be_asked_for() -> None:
 @needs_tls
 def test_what_locks_a_gateway_are_options_of_serve() -> None:
     served(container(render(scenario("production"))))
-
-
-@pytest.mark.parametrize("pre_stop_s", [0, 5])
-@pytest.mark.parametrize("grace_s", [0, 7.5, 20, 3600])
-def test_a_drain_that_uses_all_its_grace_is_not_killed(grace_s: float, pre_stop_s: int) -> None:
-    values = {"gateway": {"graceS": grace_s}, "rollout": {"preStopS": pre_stop_s}}
-    rendered = render(CLAIM | values)
-    assert served(container(rendered)).grace_s == grace_s
-    given_s = pod(rendered)["terminationGracePeriodSeconds"]
-    assert given_s == math.ceil(grace_s) + pre_stop_s + 10
-    assert given_s > pre_stop_s + grace_s + _FLUSH_S, "the last answers need time to leave"
-    assert ("lifecycle" in container(rendered)) == (pre_stop_s > 0)
-
-
-@pytest.mark.parametrize("version", KUBERNETES)
-def test_endpoints_hear_of_the_end_before_the_drain(version: str) -> None:
-    before = container(render(CLAIM, version))["lifecycle"]["preStop"]
-    if version == "1.29":
-        assert before == {"exec": {"command": ["sleep", "5"]}}
-    else:
-        assert before == {"sleep": {"seconds": 5}}
 
 
 def test_a_rollout_brings_up_before_it_takes_down() -> None:

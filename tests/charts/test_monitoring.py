@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,9 @@ ON: Object = CLAIM | {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True},
     "dashboards": {"enabled": True},
+}
+KEDA: Object = {
+    "autoscaling": {"kind": "keda", "keda": {"prometheusUrl": "http://prometheus:9090"}}
 }
 RULES = """
 groups:
@@ -44,21 +48,43 @@ def with_files(tmp_path: Path) -> Path:
     return copy
 
 
-def test_each_pod_is_scraped_once() -> None:
-    rendered = render(ON)
+def alerts(rendered: list[Object]) -> dict[str, Object]:
+    """Those of the rendered rule, by name."""
+    groups = find(rendered, "PrometheusRule")["spec"]["groups"]
+    return {each["alert"]: each for group in groups for each in group["rules"] if "alert" in each}
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_each_pod_is_scraped_once_by_the_service_that_is_asked_for(kind: str) -> None:
+    rendered = render(ON | KEDA | {"service": {"type": kind}})
     spec = find(rendered, "ServiceMonitor")["spec"]
     (endpoint,) = spec["endpoints"]
     labels = spec["selector"]["matchLabels"]
-    scraped = [
+    (scraped,) = (
         service["metadata"]["name"]
         for service in rendered
         if service["kind"] == "Service"
         and labels.items() <= service["metadata"]["labels"].items()
         and endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
-    ]
-    assert scraped == ["demo-compofa-gateway"], "the service of the default selector of series"
+    )
     assert spec["namespaceSelector"] == {"matchNames": ["nets"]}
     assert endpoint["path"] == "/metrics"
+    ours = f'{{namespace="nets",service="{scraped}"}}'
+    for trigger in find(rendered, "ScaledObject")["spec"]["triggers"]:
+        assert set(re.findall(r"{.*?}", trigger["metadata"]["query"])) == {ours}
+    assert alerts(rendered)["CompofaNoGateway"]["expr"] == f"absent(compofa_build_info{ours})"
+
+
+def test_pods_that_are_scraped_another_way_are_watched_by_other_labels() -> None:
+    rule = {"enabled": True, "selector": 'job="pods"'}
+    found = alerts(render(ON | {"prometheusRule": rule}))
+    assert found["CompofaNoGateway"]["expr"] == 'absent(compofa_build_info{job="pods"})'
+
+
+def test_no_gateway_is_missed_where_none_is_wanted() -> None:
+    missed = alerts(render(ON)).keys() - alerts(render(ON | {"replicaCount": 0})).keys()
+    assert missed == {"CompofaNoGateway"}
+    assert "CompofaNoGateway" in alerts(render(ON | KEDA | {"replicaCount": 0}))
 
 
 def test_a_monitor_has_the_labels_by_which_prometheus_finds_it() -> None:
@@ -81,12 +107,10 @@ def test_each_alert_links_its_section_where_the_runbook_is_read() -> None:
         render(ON | {"prometheusRule": {"enabled": True, "runbookUrl": url}}), "PrometheusRule"
     )
     assert problems(rule, "1.34") == []
-    alerts = [
-        each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each
-    ]
-    assert len(alerts) > 20
-    for alert in alerts:
-        assert alert["annotations"]["runbook_url"] == f"{url}#{alert['alert'].lower()}"
+    found = alerts([rule])
+    assert len(found) > 20
+    for name, alert in found.items():
+        assert alert["annotations"]["runbook_url"] == f"{url}#{name.lower()}"
 
 
 @pytest.mark.parametrize("url", ["", "two words", "docs/runbook.md#there"])

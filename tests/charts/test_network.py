@@ -15,7 +15,11 @@ from tests.charts.rendering import (
     scenario,
 )
 
-ALL_ON: Object = {"valkey": {"enabled": True}, "training": {"enabled": True}}
+ALL_ON: Object = {
+    "valkey": {"enabled": True},
+    "training": {"enabled": True, "dataClaim": "images"},
+    "service": {"type": "LoadBalancer"},
+}
 
 
 def selected(selector: Object, rendered: list[Object]) -> set[str]:
@@ -52,9 +56,15 @@ def test_each_service_and_policy_takes_the_pods_that_it_is_for_and_no_others() -
     assert seen == everything, "no pod is without a policy"
 
 
-def test_metrics_stay_in_the_cluster() -> None:
-    ports = find(render(scenario("gpu")), "Service")["spec"]["ports"]
-    assert [port["name"] for port in ports] == ["grpc"]
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_metrics_stay_in_the_cluster(kind: str) -> None:
+    rendered = render(CLAIM | {"service": {"type": kind}})
+    outside = find(rendered, "Service")["spec"]
+    assert outside["type"] == kind
+    assert [port["name"] for port in outside["ports"]] == ["grpc"]
+    inside = find(rendered, "Service", "-metrics")["spec"]
+    assert inside.get("type", "ClusterIP") == "ClusterIP"
+    assert [port["name"] for port in inside["ports"]] == ["metrics"]
 
 
 def test_only_this_namespace_may_call_unless_told_otherwise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,14 +12,15 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import CallMetrics
-from tests.charts.rendering import CLAIM, Object, find, kinds, pod, render, scenario
+from tests.charts.rendering import CLAIM, ROOT, Object, find, kinds, pod, render, scenario
 
 PROMTOOL = shutil.which("promtool")
 SERIES = '{namespace="nets",service="demo-compofa-gateway",pod="%s",device_class="phone"}'
 
 
-def triggers() -> dict[str, Object]:
-    scaled = find(render(scenario("keda")), "ScaledObject")
+def triggers(values: Object | None = None) -> dict[str, Object]:
+    """Those of a ScaledObject, by name; of the scenario unless told otherwise."""
+    scaled = find(render(values or scenario("keda")), "ScaledObject")
     return {trigger["name"]: trigger for trigger in scaled["spec"]["triggers"]}
 
 
@@ -49,7 +51,7 @@ def test_an_hpa_goes_by_cpu_of_the_gateway_and_by_what_an_adapter_serves() -> No
     assert cpu["containerResource"]["target"]["averageUtilization"] == 60
     assert {m["pods"]["metric"]["name"]: m["pods"]["target"]["averageValue"] for m in pods} == {
         "compofa_queue_depth": "4",
-        "compofa_accuracy_given_up": "0.002",
+        "compofa_accuracy_given_up_per_mille": "2",
     }
     assert spec["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 0
     assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 300
@@ -75,6 +77,38 @@ def test_keda_asks_for_metrics_that_a_gateway_has() -> None:
         assert names <= counted() | {"compofa_queue_depth"}
 
 
+@pytest.mark.parametrize("accuracy", [0.0001, 0.0009, 0.002, 0.0029, 1])
+def test_little_accuracy_given_up_is_not_lost_where_three_decimals_are_kept(
+    accuracy: float,
+) -> None:
+    """KEDA and HorizontalPodAutoscalers compare thousandths, as whole numbers."""
+    keda: Object = {"prometheusUrl": "http://prometheus:9090", "accuracyGivenUp": accuracy}
+    trigger = triggers(CLAIM | {"autoscaling": {"kind": "keda", "keda": keda}})["accuracy-given-up"]
+    assert trigger["metadata"]["query"].startswith("1000 * (")
+    hpa: Object = {"kind": "hpa", "hpa": {"accuracyGivenUp": accuracy}}
+    rendered = render(CLAIM | {"autoscaling": hpa})
+    *_, pods = find(rendered, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    for said in (trigger["metadata"]["threshold"], pods["pods"]["target"]["averageValue"]):
+        assert int(float(said) * 1000) == pytest.approx(accuracy * 1e6, rel=1e-3)
+
+
+def test_series_can_be_found_by_other_labels() -> None:
+    keda: Object = {"prometheusUrl": "http://prometheus:9090", "selector": 'job="pods"'}
+    for trigger in triggers(CLAIM | {"autoscaling": {"kind": "keda", "keda": keda}}).values():
+        assert set(re.findall(r"{.*?}", trigger["metadata"]["query"])) == {'{job="pods"}'}
+
+
+def test_the_adapter_in_the_document_serves_what_an_hpa_asks_for() -> None:
+    spec = find(render(scenario("hpa")), "HorizontalPodAutoscaler")["spec"]
+    asked = {m["pods"]["metric"]["name"] for m in spec["metrics"] if m["type"] == "Pods"}
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    (adapter,) = re.findall(r"```yaml\n(rules:.*?)```", text, re.DOTALL)
+    served = yaml.safe_load(adapter)["rules"]["custom"]
+    assert {each.get("name", {}).get("as", each["seriesQuery"]) for each in served} == asked
+    (scaled,) = (each for each in served if "name" in each)
+    assert scaled["metricsQuery"].startswith("1000 * ")
+
+
 def test_the_queue_is_shared_by_the_pods_and_the_accuracy_is_not() -> None:
     assert triggers()["queue-depth"]["metricType"] == "AverageValue"
     assert triggers()["accuracy-given-up"]["metricType"] == "Value"
@@ -91,7 +125,7 @@ def test_the_queue_is_shared_by_the_pods_and_the_accuracy_is_not() -> None:
                 "compofa_accuracy_given_up_count": ("0+90x9", "0+150x9"),
             },
             "accuracy-given-up",
-            0.9375 / 240,
+            1000 * 0.9375 / 240,
         ),
         (
             {

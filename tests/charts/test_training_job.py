@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from supernet import artifact
+from tests.charts import helm
 from tests.charts.command_line import served
 from tests.charts.rendering import (
     CLAIM,
@@ -62,7 +64,10 @@ def nodes(values: Object, kind: str) -> list[Object]:
 
 
 def training(kind: str, **more: object) -> Object:
-    told = {"enabled": True, "kind": kind, "nodes": 1 if kind == "Job" else 2, **more}
+    told = {
+        "enabled": True, "kind": kind, "nodes": 1 if kind == "Job" else 2, "dataClaim": "data",
+        **more,
+    }  # fmt: skip
     return CLAIM | {"training": told}
 
 
@@ -124,6 +129,36 @@ def test_data_and_a_recipe_of_one_s_own_are_mounted() -> None:
     (config,) = (d for d in render(values) if d["kind"] == "ConfigMap")
     assert config["metadata"]["name"] == name
     assert config["data"]["recipe.toml"] == values["training"]["recipeToml"]
+
+
+NOWHERE = "training.dataClaim: expected a claim with the data, or training.egress to fetch them"
+OUT: Object = {"ports": [{"port": 80, "protocol": "TCP"}]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "more", [{}, {"recipeToml": 'dataset = "fashion-mnist" # no "words"'}, {"args": ["--seed=7"]}]
+)
+def test_a_run_that_could_not_have_its_data_is_refused(kind: str, more: Object) -> None:
+    with pytest.raises(helm.HelmError, match=re.escape(NOWHERE)):
+        render(training(kind, dataClaim="", **more))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"egress": [OUT]},
+        {"args": ["--data=/opt/images"]},
+        {"recipe": "words"},
+        {"recipeToml": 'name = "mine"\ndataset = "words"\n'},
+    ],
+)
+def test_a_run_that_can_fetch_its_data_or_has_them_is_taken(more: Object) -> None:
+    assert job(training("Job", dataClaim="", **more), "Job")
+
+
+def test_a_run_is_not_kept_from_its_data_where_no_policy_is_ours() -> None:
+    assert job(training("Job", dataClaim="") | {"networkPolicy": {"enabled": False}}, "Job")
 
 
 def test_a_run_that_is_killed_is_begun_again_and_never_twice_at_once() -> None:

@@ -14,6 +14,7 @@ import redis
 from gateway.stores.by_url import STORE_VARIABLE, open_store
 from gateway.stores.tables import StoreError
 from tests.charts.rendering import CLAIM, Object, container, find, kinds, render, scenario
+from tests.charts.validation import problems
 from tests.redis_server import RedisServer, running
 
 TRIAL: Object = CLAIM | {"valkey": {"enabled": True, "password": "correct-horse.battery"}}
@@ -81,6 +82,53 @@ def test_a_drawn_password_is_long_and_the_same_throughout() -> None:
     assert len(password) == 32
     assert f"requirepass {password}" in secret["valkey.conf"]
     assert f":{password}@" in secret["url"]
+
+
+def annotated(rendered: list[Object], suffix: str = "") -> Object:
+    """Of a Deployment's pods."""
+    template = find(rendered, "Deployment", suffix)["spec"]["template"]
+    told: Object = template["metadata"].get("annotations", {})
+    return told
+
+
+def test_another_password_is_other_pods_and_the_same_is_the_same() -> None:
+    passwords = ["", "correct-horse.battery", "staple-battery.horse"]
+    seen: list[str] = []
+    for password in passwords:
+        values = CLAIM | {"valkey": {"enabled": True, "password": password}}
+        checksums = {
+            annotated(render(values), suffix)["checksum/secret"]
+            for suffix in ("", "-valkey") for _ in range(2)
+        }  # fmt: skip
+        assert len(checksums) == 1, "of both, and at every rendering, also of a drawn one"
+        seen += checksums
+    assert len(set(seen)) == len(passwords)
+
+
+def test_annotations_of_one_s_own_stay_and_do_not_hide_a_new_password() -> None:
+    theirs = {"podAnnotations": {"team": "vision", "checksum/secret": "0"}}
+    told = annotated(render(TRIAL | theirs))
+    assert told["team"] == "vision"
+    assert told["checksum/secret"] != "0"
+    assert annotated(render(CLAIM)) == {}
+
+
+def test_it_runs_where_the_gateway_may() -> None:
+    where: Object = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "priorityClassName": "serving",
+        "nodeSelector": {"pool": "nets"},
+        "tolerations": [{"key": "nets", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 1, "preference": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}
+        ]}},
+    }  # fmt: skip
+    rendered = render(TRIAL | where)
+    for suffix in ("", "-valkey"):
+        deployment = find(rendered, "Deployment", suffix)
+        spec = deployment["spec"]["template"]["spec"]
+        assert {field: spec[field] for field in where} == where
+        assert problems(deployment, "1.34") == []
 
 
 def test_the_gateways_are_told_by_the_secret() -> None:

@@ -11,21 +11,32 @@
 {{- if and $v.tls.clientCaKey (not $v.tls.existingSecret) -}}
   {{- fail (printf "tls.clientCaKey %q: expected a Secret in tls.existingSecret too" $v.tls.clientCaKey) -}}
 {{- end -}}
+{{- if and $v.auth.withoutTls $v.tls.existingSecret -}}
+  {{- fail (printf "auth.withoutTls: expected false with tls.existingSecret %q" $v.tls.existingSecret) -}}
+{{- end -}}
 {{- if and $v.auth.existingSecret (not $v.tls.existingSecret) (not $v.auth.withoutTls) -}}
   {{- fail (printf "auth.existingSecret %q: expected tls.existingSecret too, or auth.withoutTls" $v.auth.existingSecret) -}}
 {{- end -}}
 {{- if and (not $v.tracing.endpoint) (or $v.tracing.existingSecret (not (kindIs "invalid" $v.tracing.sample))) -}}
   {{- fail "tracing.endpoint: expected a receiver of traces with sample or existingSecret" -}}
 {{- end -}}
-{{- if and $v.gateway.maxConnectionAgeGraceS (not $v.gateway.maxConnectionAgeS) -}}
-  {{- fail (printf "gateway.maxConnectionAgeGraceS %v: expected maxConnectionAgeS too" $v.gateway.maxConnectionAgeGraceS) -}}
+{{- if and (regexMatch "^0+%?$" (toString $v.rollout.maxSurge)) (regexMatch "^0+%?$" (toString $v.rollout.maxUnavailable)) -}}
+  {{- fail (printf "rollout.maxUnavailable %v: expected maxSurge above 0 with it, or no pod can ever be replaced" $v.rollout.maxUnavailable) -}}
 {{- end -}}
-{{- if and (eq (toString $v.rollout.maxSurge) "0") (eq (toString $v.rollout.maxUnavailable) "0") -}}
-  {{- fail "rollout.maxUnavailable 0: expected maxSurge above 0 with it, or no pod can ever be replaced" -}}
-{{- end -}}
+{{- include "compofa-gateway.nameCheck" . -}}
+{{- include "compofa-gateway.optionsCheck" . -}}
+{{- include "compofa-gateway.extrasCheck" . -}}
 {{- include "compofa-gateway.artifactCheck" . -}}
 {{- include "compofa-gateway.autoscalingCheck" . -}}
 {{- include "compofa-gateway.trainingCheck" . -}}
+{{- end -}}
+
+{{/* Services are called by it, whose names are narrower than a release's. */}}
+{{- define "compofa-gateway.nameCheck" -}}
+{{- $name := include "compofa-gateway.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+  {{- fail (printf "the release's full name %q: expected lower-case letters, digits and '-', a letter first; fullnameOverride sets another" $name) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "compofa-gateway.artifactCheck" -}}
@@ -83,6 +94,9 @@
   {{- end -}}
   {{- if or (hasPrefix "/" $t.dataPath) (has ".." (splitList "/" $t.dataPath)) -}}
     {{- fail (printf "training.dataPath %q: expected a folder in the claim" $t.dataPath) -}}
+  {{- end -}}
+  {{- if not (or $t.dataClaim $t.egress (not .Values.networkPolicy.enabled) (include "compofa-gateway.training.hasItsData" .)) -}}
+    {{- fail "training.dataClaim: expected a claim with the data, or training.egress to fetch them, or networkPolicy.enabled false" -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -2,20 +2,28 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Shorter than a name may be: `-headless` and the like are put behind it. */}}
+{{/*
+52 characters at most where a name may have 63: `-headless`, or `keda-hpa-`, is put to it. What is
+cut ends in a hash of the whole, for two long names may begin alike.
+*/}}
 {{- define "compofa-gateway.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride -}}
 {{- else -}}
 {{- $name := include "compofa-gateway.name" . -}}
 {{- $both := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- $both | trunc 52 | trimSuffix "-" -}}
+{{- if gt (len $both) 52 -}}
+{{- printf "%s-%s" ($both | trunc 43 | trimSuffix "-") ($both | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- $both -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
+{{/* Quoted, for a name such as 1e3 would be read as a number. */}}
 {{- define "compofa-gateway.instanceLabels" -}}
-app.kubernetes.io/name: {{ include "compofa-gateway.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "compofa-gateway.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The gateway's pods, and neither those that train nor the store's. */}}
@@ -36,13 +44,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
-{{/* Name, namespace and labels of what belongs to the gateway: `(list . "-suffix")`. */}}
+{{/*
+The chart's labels and the user's, each key once: `(list $ours $theirs)`. Ours stand, for
+selectors go by them.
+*/}}
+{{- define "compofa-gateway.withLabels" -}}
+{{- merge (first . | fromYaml) (last . | default dict) | toYaml -}}
+{{- end -}}
+
+{{/* Name, namespace and labels of what belongs to the gateway: `(list . "-suffix" $moreLabels)`. */}}
 {{- define "compofa-gateway.metadata" -}}
 {{- $root := first . -}}
-name: {{ include "compofa-gateway.fullname" $root }}{{ last . }}
+{{- $more := ternary (last .) dict (gt (len .) 2) -}}
+name: {{ include "compofa-gateway.fullname" $root }}{{ index . 1 }}
 namespace: {{ $root.Release.Namespace }}
 labels:
-  {{- include "compofa-gateway.labels" $root | nindent 2 }}
+  {{- include "compofa-gateway.withLabels" (list (include "compofa-gateway.labels" $root) $more) | nindent 2 }}
 {{- end -}}
 
 {{- define "compofa-gateway.serviceAccountName" -}}
@@ -56,10 +73,15 @@ labels:
 {{- required $expected .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ with $digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
-{{/* Which of this release's series Prometheus is asked for: the labels that a ServiceMonitor sets. */}}
+{{/* The Service by which pods are scraped. One that is reached from outside does not show metrics. */}}
+{{- define "compofa-gateway.metricsService" -}}
+{{- include "compofa-gateway.fullname" . -}}
+{{- if ne .Values.service.type "ClusterIP" }}-metrics{{ end -}}
+{{- end -}}
+
+{{/* Which series are this release's, by the labels that a ServiceMonitor sets. */}}
 {{- define "compofa-gateway.seriesSelector" -}}
-{{- $service := include "compofa-gateway.fullname" . -}}
-{{- .Values.autoscaling.keda.selector | default (printf "namespace=%q,service=%q" .Release.Namespace $service) -}}
+{{- printf "namespace=%q,service=%q" .Release.Namespace (include "compofa-gateway.metricsService" .) -}}
 {{- end -}}
 
 {{- define "compofa-gateway.kubeVersion" -}}

@@ -104,6 +104,15 @@ def test_alerts_ask_for_burn_rates_that_are_recorded() -> None:
     assert recording.burn("availability", "5m") in asked
 
 
+def test_rules_ask_for_metrics_that_a_gateway_has() -> None:
+    """By their names in its source: what is never counted never fires."""
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
+    of_kind = r"_(total|bucket|sum|count)$"
+    for rule in rules():
+        for name in re.findall(r"(?<![:\w])compofa_\w+(?![:\w])", rule["expr"]):
+            assert f'"{re.sub(of_kind, "", name)}"' in source, name
+
+
 def test_no_rule_has_the_name_of_another() -> None:
     names = [rule.get("record") or rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)

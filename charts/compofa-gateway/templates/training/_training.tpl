@@ -16,17 +16,28 @@ app.kubernetes.io/component: training
 name: {{ include "compofa-gateway.training.name" . }}
 namespace: {{ .Release.Namespace }}
 labels:
-  {{- with .Values.training.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- include "compofa-gateway.commonLabels" . | nindent 2 }}
-  app.kubernetes.io/component: training
+  {{- $ours := printf "%s\napp.kubernetes.io/component: training" (include "compofa-gateway.commonLabels" .) }}
+  {{- include "compofa-gateway.withLabels" (list $ours .Values.training.labels) | nindent 2 }}
 {{- end -}}
 
 {{/* The run's folder in the claim; the artifact is its folder `artifact`. */}}
 {{- define "compofa-gateway.training.out" -}}
 {{- $t := .Values.training -}}
 {{- $t.out | default (printf "runs/%s" (ternary "own" $t.recipe (not (empty $t.recipeToml)))) | clean -}}
+{{- end -}}
+
+{{/*
+Whether a run finds its data where it is: words come with a package, and an image of one's own may
+hold what `--data` names.
+*/}}
+{{- define "compofa-gateway.training.hasItsData" -}}
+{{- $t := .Values.training -}}
+{{- $words := ternary (regexMatch `(?m)^\s*dataset\s*=\s*["']words["']` $t.recipeToml) (eq $t.recipe "words") (not (empty $t.recipeToml)) -}}
+{{- $named := false -}}
+{{- range $t.args -}}
+  {{- $named = or $named (hasPrefix "--data" .) -}}
+{{- end -}}
+{{- if or $words $named -}}yes{{- end -}}
 {{- end -}}
 
 {{/* torchrun's own part: `(list . $rendezvous)`, whose options say who meets where. */}}
@@ -61,10 +72,7 @@ The pod of one node of a run: `(dict "root" . "run" "…" "name" "train" "rendez
 {{- $t := .root.Values.training -}}
 metadata:
   labels:
-    {{- with $t.labels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- include "compofa-gateway.training.selectorLabels" $root | nindent 4 }}
+    {{- include "compofa-gateway.withLabels" (list (include "compofa-gateway.training.selectorLabels" $root) $t.labels) | nindent 4 }}
 spec:
   restartPolicy: {{ .restart }}
   serviceAccountName: {{ include "compofa-gateway.serviceAccountName" $root }}

@@ -11,6 +11,17 @@ labels:
   app.kubernetes.io/component: store
 {{- end -}}
 
+{{/*
+Of pods that are told the password: a new one replaces them, else they would fail at some later
+start. Of the value alone, for one that is drawn may differ between renderings; and too little of
+its hash to find a short password by.
+*/}}
+{{- define "compofa-gateway.valkey.annotations" -}}
+{{- if .Values.valkey.enabled -}}
+checksum/secret: {{ .Values.valkey.password | sha256sum | trunc 8 | quote }}
+{{- end -}}
+{{- end -}}
+
 {{/* The one given, or the one drawn at the first install, or a new one. */}}
 {{- define "compofa-gateway.valkey.password" -}}
 {{- $name := printf "%s-valkey" (include "compofa-gateway.fullname" .) -}}
