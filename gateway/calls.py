@@ -12,23 +12,37 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.errors import GatewayError, QueueFull, TooFast
+from gateway.errors import (
+    GatewayError,
+    NotAllowed,
+    QueueFull,
+    TooFast,
+    TooManyStrangers,
+    Unauthenticated,
+)
 from gateway.request import Answer, Constraints, Selection
 
 if TYPE_CHECKING:  # what traces brings it along; what does not is served without
     from opentelemetry.trace import Span
 
+_REFUSALS = (Unauthenticated, NotAllowed, TooManyStrangers)
 _LONGEST_MESSAGE = 1000  # characters; a status travels in a header, and headers are bounded
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """The trace that a call belongs to, in hexadecimal as W3C writes it. `trace_id` is empty where
-    nobody follows it, `span_id` where no span of the call is sent."""
+    nobody follows it, `span_id` where no span of the call is sent. `is_continued` says that the
+    trace is its caller's."""
 
     span: Span
     trace_id: str = ""
     span_id: str = ""
+    is_continued: bool = False
+
+    def unsent(self) -> Trace:
+        """The same, for a call whose span is not sent after all."""
+        return Trace(self.span, self.trace_id if self.is_continued else "", "", self.is_continued)
 
 
 @dataclass(slots=True)
@@ -37,7 +51,8 @@ class Call:
     caller does. `code` is a gRPC status name; `error` what the client was told, and
     `retry_after_s` when to come back, where that may help. Where an export is fetched,
     `export_format` is its format and `sent_bytes` how much of it went out. `identity` is who
-    calls, where that has to be known, and `too_fast` whether it was turned away for its rate.
+    calls, where that has to be known; `refused` whether it was turned away because that is nobody
+    who may call, and `too_fast` whether for its rate.
     `constraints` are what was asked for, once that is known. `trace` is None where nothing
     traces."""
 
@@ -55,6 +70,7 @@ class Call:
     request_id: str = ""
     message_id: str = ""
     identity: str = ""
+    refused: bool = False
     too_fast: bool = False
     constraints: Constraints | None = None
     trace: Trace | None = None
@@ -67,6 +83,7 @@ class Call:
         shown = error if isinstance(error, GatewayError) else GatewayError()
         self.code, self.error = shown.code, shown.safe_message[:_LONGEST_MESSAGE]
         self.retry_after_s = shown.retry_after_s if isinstance(shown, QueueFull) else None
+        self.refused = isinstance(shown, _REFUSALS)
         self.too_fast = isinstance(shown, TooFast)
 
 

@@ -131,6 +131,12 @@ class TooFast(QueueFull):
     safe_message = "the caller has used up its rate"
 
 
+class TooManyStrangers(TooFast):
+    """Nobody who is known has made too many calls from this address."""
+
+    safe_message = "too many calls from this address show no token or certificate that is known"
+
+
 class NotFetching(GatewayError):
     """This gateway hands no exports out."""
 

@@ -97,7 +97,7 @@ def warn(event: str, **fields: object) -> None:
 
 def log_call(call: Call) -> None:
     """One line about one request, at the level that its end deserves."""
-    level = _level_of(call.code)
+    level = _level_of(call)
     if not _requests.isEnabledFor(level):
         return
     fields: dict[str, object] = {"request_id": call.request_id}
@@ -124,10 +124,12 @@ def log_call(call: Call) -> None:
     _requests.log(level, "request", extra={"fields": fields})
 
 
-def _level_of(code: str) -> int:
-    if code in _OUR_FAULT:
+def _level_of(call: Call) -> int:
+    if call.code in _OUR_FAULT:
         return logging.ERROR
-    return logging.WARNING if code in _BY_LOAD else logging.INFO
+    # Strangers that flood a gateway are nothing that whoever runs it should mend.
+    by_load = call.code in _BY_LOAD and not call.refused
+    return logging.WARNING if by_load else logging.INFO
 
 
 def _of_trace(trace: Trace) -> dict[str, object]:

@@ -40,7 +40,7 @@ def library() -> Path | None:
 def run(folder: Path) -> Iterator[Outcome]:
     preloaded = library()
     if preloaded is None:
-        yield Outcome("the wall clock jumps", "skipped: libfaketime is not installed")
+        yield Outcome.skipped("the wall clock jumps", "libfaketime is not installed")
         return
     offset = folder / "offset"
     offset.write_text("+0")

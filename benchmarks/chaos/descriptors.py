@@ -139,6 +139,14 @@ def descriptors(gateway: GatewayProcess) -> int:
     return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))  # noqa: PTH208 - links to what is gone
 
 
+def until_closed(gateway: GatewayProcess, before: int) -> int:
+    """How many descriptors are left over, after a while at most."""
+    until = time.monotonic() + 10
+    while (left := descriptors(gateway) - before) > 0 and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
 def _cpu_share(gateway: GatewayProcess, seconds: float) -> float:
     """Of one core, over the next seconds."""
     before, began = _cpu_s(gateway), time.monotonic()

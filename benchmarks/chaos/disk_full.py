@@ -39,7 +39,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
 def run(folder: Path) -> Iterator[Outcome]:
     """In a process of its own, for a mount namespace belongs to one."""
     if shutil.which("unshare") is None or subprocess.run([*UNSHARE, "true"]).returncode:
-        yield Outcome("the disk fills up", "skipped: unshare is not there, or may not mount")
+        yield Outcome.skipped("the disk fills up", "unshare is not there, or may not mount")
         return
     command = [*UNSHARE, sys.executable, "-m", "benchmarks.chaos.disk_full", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

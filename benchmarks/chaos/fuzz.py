@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from benchmarks.chaos.connections import PREFACE, SETTINGS
-from benchmarks.chaos.descriptors import descriptors
+from benchmarks.chaos.descriptors import descriptors, until_closed
 from benchmarks.chaos.load import ARTIFACT, REFERENCE, candidates, images
 from benchmarks.chaos.outcome import Outcome
 from gateway.client import Client
@@ -43,18 +43,19 @@ def run(folder: Path) -> Iterator[Outcome]:
         _fuzz(gateway, WARM_UP)
         before, open_before = gateway.resident_bytes(), descriptors(gateway)
         fuzzed = _fuzz(gateway, MESSAGES)
-        grown = (gateway.resident_bytes() - before) / MIB
-        left = descriptors(gateway) - open_before
         codes = ", ".join(f"{count:,} {code}" for code, count in fuzzed.codes.most_common())
         yield Outcome(
             f"{fuzzed.messages:,} messages to {len(methods())} methods",
-            f"{codes}; {len(fuzzed.wrong)} wrong" + "".join(map(_shown, fuzzed.wrong[:SHOWN])),
-            not fuzzed.wrong,
+            f"{fuzzed.read:,} read; {codes}; {len(fuzzed.wrong)} wrong"
+            + "".join(map(_shown, fuzzed.wrong[:SHOWN])),
+            not fuzzed.wrong and fuzzed.read == fuzzed.messages,
         )
         _garbage(gateway)
         yield _outcome(gateway, f"{GARBAGE:,} connections of other bytes")
+        left = until_closed(gateway, open_before)
+        grown = (gateway.resident_bytes() - before) / MIB
         yield Outcome(
-            "what is left of it",
+            "what is left of both",
             f"{grown:.1f} MiB of memory and {left} descriptors more than before",
             grown < MOST_GROWN_MIB and left <= 2,
         )
@@ -122,6 +123,6 @@ def _outcome(gateway: GatewayProcess, tried: str) -> Outcome:
     return Outcome(tried, f"a good request is answered by {subnet}", alive)
 
 
-def _shown(wrong: tuple[str, str, list[bytes]]) -> str:
+def _shown(wrong: tuple[str, str, Sequence[bytes]]) -> str:
     code, path, call = wrong
     return f"; {code} {path} {call[0][:60]!r}"

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.chaos.connections import connected
-from benchmarks.chaos.descriptors import descriptors, unlimited
+from benchmarks.chaos.descriptors import descriptors, unlimited, until_closed
 from benchmarks.chaos.load import ARTIFACT, answers_of
 from benchmarks.chaos.outcome import Outcome
-from tests.services.conftest import GatewayProcess, running
+from tests.services.conftest import running
 
 COUNT = 1000
 IDLE_S = 25.0  # longer than a gateway waits for a handshake
@@ -47,13 +47,5 @@ def run(folder: Path) -> Iterator[Outcome]:
             not load.failures,
         )
         stack.close()
-        left = _until_closed(gateway, open_before)
+        left = until_closed(gateway, open_before)
         yield Outcome("once they are gone", f"{left} descriptors more than before", left <= 2)
-
-
-def _until_closed(gateway: GatewayProcess, before: int) -> int:
-    """How many descriptors are left over, after a while at most."""
-    until = time.monotonic() + 10
-    while (left := descriptors(gateway) - before) > 0 and time.monotonic() < until:
-        time.sleep(0.1)
-    return left

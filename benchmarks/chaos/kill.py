@@ -1,10 +1,15 @@
-"""`kill -9` of one of two gateways: what was in flight on it is lost, unless the client retries."""
+"""`kill -9` of one of two gateways: what was in flight on it is lost, unless the client retries.
+
+Envoy names the gateway that each call went to. Without it that is not known, and told is only what
+was under way on either of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.chaos.fleet import Fleet, fleet
@@ -17,11 +22,28 @@ CALLERS = 8
 ANSWERS_BETWEEN = 40
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Of the gateway at an address, from when to when, by `time.monotonic`."""
+
+    gateway: str
+    began: float
+    gone: float
+
+    def is_meanwhile(self, failure: Failure) -> bool:
+        """Whether a call was under way, wherever."""
+        return failure.began <= self.gone and failure.ended >= self.began
+
+    def explains(self, failure: Failure) -> bool:
+        """Whether a call was under way there."""
+        return self.is_meanwhile(failure) and failure.gateway == self.gateway
+
+
 def run(folder: Path) -> Iterator[Outcome]:
     with fleet(folder, places=2) as gateways:
         for place in range(2):
             gateways.start(place)
-        with running_envoy(folder, gateways.ports) as envoy:
+        with running_envoy(folder, gateways.ports, names_gateway=True) as envoy:
             yield from _outcomes("behind Envoy", gateways, envoy.target, envoy)
         target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in gateways.ports)
         yield from _outcomes("round_robin, no Envoy", gateways, target, None)
@@ -30,27 +52,29 @@ def run(folder: Path) -> Iterator[Outcome]:
 def _outcomes(how: str, gateways: Fleet, target: str, envoy: Envoy | None) -> Iterator[Outcome]:
     plain, own, killed = asyncio.run(_killed(gateways, target, envoy))
     kills = counted(len(killed), "kill")
-    late = [f for f in plain.failures if not _in_flight(f, killed)]
-    at_once = len(plain.failures) <= CALLERS * KILLS
-    happened = f"{plain.in_words}, {counted(len(late), 'of them', 'of them')} asked after a kill"
-    yield Outcome(
-        f"{how}, {kills}, a client without retries",
-        happened + "".join(f"; {f.message}" for f in late[:1]),
-        # Without Envoy a client may still be waiting to connect to the one that came back last.
-        at_once and not late if envoy else None,
-    )
+    yield _lost(f"{how}, {kills}, a client without retries", plain, killed, envoy is not None)
     yield Outcome(f"{how}, {kills}, our client", own.in_words, not own.failures)
 
 
-def _in_flight(failure: Failure, killed: list[tuple[float, float]]) -> bool:
-    """Whether a call was under way when a gateway was killed."""
-    return any(failure.began <= gone and failure.ended >= began for began, gone in killed)
+def _lost(tried: str, load: Load, killed: Sequence[Kill], are_named: bool) -> Outcome:
+    """What a kill does not explain."""
+    explains = Kill.explains if are_named else Kill.is_meanwhile
+    others = [f for f in load.failures if not any(explains(kill, f) for kill in killed)]
+    not_there = "in flight on the killed gateway" if are_named else "in flight then, by time alone"
+    happened = f"{load.in_words}, {len(others):,} of them not {not_there}"
+    at_once = len(load.failures) <= CALLERS * KILLS
+    return Outcome(
+        tried,
+        happened + "".join(f"; {f.message}" for f in others[:1]),
+        # Without Envoy a client may still be waiting to connect to the one that came back last.
+        at_once and not others if are_named else None,
+    )
 
 
 async def _killed(
     gateways: Fleet, target: str, envoy: Envoy | None
-) -> tuple[Load, Load, list[tuple[float, float]]]:
-    """The loads of both clients, and from when to when each gateway was being killed."""
+) -> tuple[Load, Load, list[Kill]]:
+    """The loads of both clients, and the kills."""
     killed = []
     asks = batches()
     async with (
@@ -61,11 +85,12 @@ async def _killed(
     ):
         for number in range(KILLS):
             await until_answered(plain_load, ANSWERS_BETWEEN)
-            began = time.monotonic()
-            gateways.kill(number % 2)  # without letting the callers do anything meanwhile
-            killed.append((began, time.monotonic()))
+            place, began = number % 2, time.monotonic()
+            gateways.kill(place)  # without letting the callers do anything meanwhile
+            address = f"127.0.0.1:{gateways.ports[place]}"
+            killed.append(Kill(address, began, time.monotonic()))
             await until_answered(own_load, ANSWERS_BETWEEN)
-            await asyncio.to_thread(gateways.start, number % 2)
+            await asyncio.to_thread(gateways.start, place)
             if envoy is not None:
                 await asyncio.to_thread(envoy.until_healthy, 2)
         await until_answered(plain_load, ANSWERS_BETWEEN)

@@ -15,13 +15,14 @@ import grpc
 import numpy as np
 
 from gateway.async_client import AsyncClient
-from gateway.client_values import CallError, Inferred, Input, call_error, infer_request, inferred
+from gateway.client_values import CallError, Inferred, Input, infer_request, inferred
 from gateway.request import Constraints
 from gateway.select import Candidates
 from protos.compofa.v1 import gateway_pb2_grpc
 from supernet import shipped
 from supernet.latency import read_bundled_tables
 from supernet.manifest import read_manifest
+from tests.services.envoy import GATEWAY
 
 ARTIFACT = shipped.artifact_folder()
 REFERENCE = Constraints("reference-cpu")
@@ -40,12 +41,23 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that was not answered, and from when to when, by `time.monotonic`."""
+    """A call that was not answered, and from when to when, by `time.monotonic`. `gateway` is the
+    address that it went to, where an Envoy says so."""
 
     code: str
     message: str
     began: float
     ended: float
+    gateway: str = ""
+
+
+class LostError(CallError):
+    """`gateway` is the address that the call went to, where an Envoy says so."""
+
+    def __init__(self, target: str, error: grpc.aio.AioRpcError) -> None:
+        super().__init__(target, error.code().name, error.details() or "")
+        said = (*error.initial_metadata(), *error.trailing_metadata())
+        self.gateway = next((str(value) for name, value in said if name == GATEWAY), "")
 
 
 class Asker(Protocol):
@@ -71,8 +83,8 @@ class Plain:
     async def infer(self, given: Input, constraints: Constraints, deadline_s: float) -> Inferred:
         try:
             response = await self._stub.Infer(infer_request(given, constraints), timeout=deadline_s)
-        except grpc.RpcError as error:
-            raise call_error(self._target, error) from None
+        except grpc.aio.AioRpcError as error:
+            raise LostError(self._target, error) from None
         return inferred(self._target, response)
 
     async def __aenter__(self) -> Self:
@@ -147,7 +159,8 @@ async def _ask(
         try:
             answer = await asker.infer(ask.given, ask.constraints, DEADLINE_S)
         except CallError as error:
-            load.failures.append(Failure(error.code, str(error), began, time.monotonic()))
+            gateway = error.gateway if isinstance(error, LostError) else ""
+            load.failures.append(Failure(error.code, str(error), began, time.monotonic(), gateway))
             await asyncio.sleep(0.01)  # nobody asks in a loop that is only as fast as refusals
         else:
             load.answers += 1

@@ -9,11 +9,22 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`holds` is None for what could not be tried, or is told for comparison only."""
+    """`holds` is None for what is told for comparison only, or was not tried: `is_skipped`."""
 
     tried: str
     happened: str
     holds: bool | None = None
+    is_skipped: bool = False
+
+    @classmethod
+    def skipped(cls, tried: str, why: str) -> Outcome:
+        """What this machine lacks something for."""
+        return cls(tried, f"skipped: {why}", is_skipped=True)
+
+    @property
+    def is_as_it_should_be(self) -> bool:
+        """Nothing that was not tried is."""
+        return self.holds is not False and not self.is_skipped
 
 
 Scenario = Callable[[Path], Iterator[Outcome]]

@@ -11,6 +11,9 @@ from gateway.capacity.replica import Outcome, Replica
 from gateway.capacity.traffic import Traffic
 
 _STEPS = 10  # of a bisection: to a thousandth of the range
+_LEAST_DEADLINES = 20
+"""That traffic is looked at. What still waits at its end is answered after it: of requests that
+come for a few deadlines, or for one, any number may be in time."""
 MOST_REPLICAS = 10_000
 
 
@@ -25,8 +28,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The most that one replica carries in a second with the deadlines held, and the replicas
-    that the traffic needs. `rows`: one fewer than needed, as many, and one more."""
+    """The most that one replica carries in a second with the deadlines held, as far as the traffic
+    is long enough to tell, and the replicas that it needs. `rows`: one fewer than needed, as many,
+    and one more."""
 
     capacity: float
     replicas: int
@@ -35,17 +39,34 @@ class Plan:
 
 def plan(replica: Replica, traffic: Traffic, rate: float, attainment: float) -> Plan:
     """For `rate` requests a second of which the share `attainment` is to be answered in time.
-    Raises `ValueError` where no number of replicas can do it."""
+    Raises `ValueError` where no number of replicas can do it, or the traffic is too short."""
+    least_ms = _LEAST_DEADLINES * replica.deadline_ms
+    fastest = traffic.fastest(least_ms)
+    if rate > fastest:
+        raise ValueError(
+            f"arrivals: expected at least {math.ceil(rate * least_ms / 1000)}, to last for "
+            f"{_LEAST_DEADLINES} deadlines at {rate:g} a second; "
+            f"got {round(fastest * least_ms / 1000)}"
+        )
+    most = _most(replica) / attainment
 
     @functools.cache  # the search comes by those that are shown
     def row(replicas: int, rate: float = rate) -> Row:
-        outcome = sum(map(replica.simulate, traffic.shares(rate, replicas)), Outcome())
-        return Row(replicas, rate / replicas, outcome)
+        shares = traffic.shares(rate, replicas, least_ms)
+        return Row(replicas, rate / replicas, sum(map(replica.simulate, shares), Outcome()))
 
-    def holds(replicas: int) -> bool:
-        return row(replicas).outcome.attainment >= attainment
+    def holds(replicas: int, rate: float = rate) -> bool:
+        enough = rate / replicas <= most
+        return enough and row(replicas, rate).outcome.attainment >= attainment
 
-    capacity = _capacity(replica, lambda one: row(1, one).outcome.attainment >= attainment)
+    # It begins at `rate`, so that what it finds says the same of one replica as the rows do.
+    low, high = (rate, min(most, fastest)) if holds(1) else (0.0, min(rate, most))
+    capacity = _highest(low, high, lambda one: holds(1, one))
+    if capacity == 0.0:
+        raise ValueError(
+            f"deadline of {replica.deadline_ms:g} ms: no traffic holds it here; the cheapest "
+            f"subnet takes {_alone_ms(replica):.1f} ms"
+        )
     if rate > MOST_REPLICAS * capacity:
         raise ValueError(
             f"rate {rate:g}: more than {MOST_REPLICAS} replicas, of {capacity:.0f} requests a "
@@ -56,21 +77,20 @@ def plan(replica: Replica, traffic: Traffic, rate: float, attainment: float) -> 
     return Plan(capacity, needed, tuple(map(row, around)))
 
 
-def _capacity(replica: Replica, holds: Callable[[float], bool]) -> float:
-    """The highest rate that holds, up to what workers could do in full batches."""
+def _most(replica: Replica) -> float:
+    """What workers could do in a second in full batches."""
     least_ms = min(
         replica.run_ms(client.ladder.cheapest.subnet, replica.limits.max_rows)
         for client in replica.clients
     )
-    low, high = 0.0, 1000 * replica.limits.workers * replica.limits.max_rows / least_ms
+    return 1000 * replica.limits.workers * replica.limits.max_rows / least_ms
+
+
+def _highest(low: float, high: float, holds: Callable[[float], bool]) -> float:
+    """The highest rate that holds, from one that does to one that may not."""
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
-    if low == 0.0:
-        raise ValueError(
-            f"deadline of {replica.deadline_ms:g} ms: no traffic holds it here; the cheapest "
-            f"subnet takes {_alone_ms(replica):.1f} ms"
-        )
     return low
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +21,31 @@ SEED = 0
 class Traffic(Protocol):
     """Requests as they come to all replicas together."""
 
-    def shares(self, rate: float, replicas: int) -> Iterator[Times]:
+    def fastest(self, least_ms: float) -> float:
+        """The highest rate at which it goes on for so long."""
+        ...
+
+    def shares(self, rate: float, replicas: int, least_ms: float = 0.0) -> Iterator[Times]:
         """Of so many requests a second on average, what comes to each of the replicas, or to one
-        that stands for all. Each request goes to a replica at random, as from many clients that
-        know nothing of one another."""
+        that stands for all, for `least_ms` at least where `fastest` allows. Each request goes to a
+        replica at random, as from many clients that know nothing of one another."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Poisson:
-    """Independent of one another; `count` of them are looked at."""
+    """Independent of one another; `count` of them are looked at, or more where those are over too
+    soon."""
 
     count: int = 20_000
 
-    def shares(self, rate: float, replicas: int) -> Iterator[Times]:
-        gaps = np.random.default_rng(SEED).exponential(1000 * replicas / rate, self.count)
+    def fastest(self, least_ms: float) -> float:  # noqa: ARG002
+        return math.inf
+
+    def shares(self, rate: float, replicas: int, least_ms: float = 0.0) -> Iterator[Times]:
+        gap_ms = 1000 * replicas / rate
+        count = max(self.count, math.ceil(least_ms / gap_ms))
+        gaps = np.random.default_rng(SEED).exponential(gap_ms, count)
         yield np.cumsum(gaps)
 
 
@@ -66,7 +77,10 @@ class Recorded:
         seconds = len(self.arrivals_s) / rate
         return np.asarray(self.arrivals_s / self.arrivals_s[-1] * (1000 * seconds))
 
-    def shares(self, rate: float, replicas: int) -> Iterator[Times]:
+    def fastest(self, least_ms: float) -> float:
+        return 1000 * len(self.arrivals_s) / least_ms
+
+    def shares(self, rate: float, replicas: int, least_ms: float = 0.0) -> Iterator[Times]:  # noqa: ARG002
         arrivals = self.at(rate)
         to = np.random.default_rng(SEED).integers(0, replicas, len(arrivals))
         for replica in range(replicas):

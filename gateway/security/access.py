@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from gateway.calls import identified
-from gateway.errors import GatewayError, NotAllowed, TooFast, Unauthenticated
+from gateway.errors import GatewayError, NotAllowed, TooFast, TooManyStrangers, Unauthenticated
 from gateway.learning.reports import address_of
 from gateway.security.identities import Identities, Identity, Right
 from gateway.security.rates import Rates
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # generic in the stubs only
     Handler = grpc.RpcMethodHandler[Any, Any]
     Context = grpc.aio.ServicerContext[Any, Any]
     Admit = Callable[[Context], Callable[[], float]]
+    TurnAway = Callable[[Context], GatewayError]
 
 
 class Access(grpc.aio.ServerInterceptor):
@@ -37,7 +38,9 @@ class Access(grpc.aio.ServerInterceptor):
 
     `open_methods` (full names) are for everybody. `rights` says what a method takes, None being
     no more than to be known; one that is not in it takes `infer`. `rates` bounds each caller: by
-    name, or by address where nobody has to be known.
+    name, or by address where nobody has to be known. `strangers` bounds by address the calls of
+    those who have to be known and are not. Those who are have no part in it: a proxy may stand
+    in front of both.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class Access(grpc.aio.ServerInterceptor):
         *,
         certificates: bool,
         rates: Rates | None,
+        strangers: Rates | None,
         open_methods: Collection[str],
         rights: Mapping[str, Right | None],
     ) -> None:
-        self._identities, self._certificates, self._rates = identities, certificates, rates
+        self._identities, self._certificates = identities, certificates
+        self._rates, self._strangers = rates, strangers
         self._open_methods, self._rights = frozenset(open_methods), rights
 
     async def intercept_service(
@@ -63,8 +68,8 @@ class Access(grpc.aio.ServerInterceptor):
             return handler
         try:
             identity = self._by_token(handler_call_details.invocation_metadata)
-        except GatewayError as error:
-            return _refusing(handler, error)
+        except Unauthenticated as error:
+            return _refusing(handler, functools.partial(self._turned_away, error))
         return _admitting(handler, functools.partial(self._admit, method, identity))
 
     def _by_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> Identity | None:
@@ -87,19 +92,46 @@ class Access(grpc.aio.ServerInterceptor):
         """Let a call in, and say what takes one more of its caller's rate. Raises
         `GatewayError`."""
         if self._identities is not None:
-            identity = identity or self._identities().by_certificate(names_of(context))
+            identity = identity or self._by_certificate(context)
             identified(identity.name)
-            right = self._rights.get(method, "infer")
-            if right is not None and right not in identity.rights:
-                raise NotAllowed(identity.name, right, identity.rights)
-        if self._rates is None:
-            return lambda: 0.0
-        caller = f"name {identity.name}" if identity else f"address {address_of(context.peer())}"
-        take = functools.partial(self._rates.take, caller)
+        take = self._rate_of(identity, context)
         wait_s = take()
         if wait_s > 0:
             raise TooFast(wait_s)
+        if identity is not None:
+            self._check_right(method, identity)
         return take
+
+    def _by_certificate(self, context: Context) -> Identity:
+        assert self._identities is not None
+        try:
+            return self._identities().by_certificate(names_of(context))
+        except Unauthenticated as error:
+            raise self._turned_away(error, context) from None
+
+    def _turned_away(self, error: Unauthenticated, context: Context) -> GatewayError:
+        """What a stranger's call ends in: `error`, or that too many such came from there.
+
+        The token has been looked up by then, which costs the hash of a header. Not to look would
+        shut out whoever is known and comes from where strangers flood.
+        """
+        if self._strangers is None:
+            return error
+        wait_s = self._strangers.take(address_of(context.peer()))
+        return TooManyStrangers(wait_s) if wait_s > 0 else error
+
+    def _rate_of(self, identity: Identity | None, context: Context) -> Callable[[], float]:
+        """What takes one of the caller's."""
+        if self._rates is None:
+            return lambda: 0.0
+        caller = f"name {identity.name}" if identity else f"address {address_of(context.peer())}"
+        return functools.partial(self._rates.take, caller)
+
+    def _check_right(self, method: str, identity: Identity) -> None:
+        """Raises `NotAllowed`."""
+        right = self._rights.get(method, "infer")
+        if right is not None and right not in identity.rights:
+            raise NotAllowed(identity.name, right, identity.rights)
 
 
 def names_of(context: Context) -> list[str]:
@@ -109,12 +141,12 @@ def names_of(context: Context) -> list[str]:
     return [name for name in names if name]
 
 
-def _refusing(handler: Handler, error: GatewayError) -> Handler:
+def _refusing(handler: Handler, turn_away: TurnAway) -> Handler:
     """As a stream whose messages nobody asks for, whatever the method takes: what is on the wire
     is not read."""
 
-    async def refuse(requests: object, context: object) -> NoReturn:  # noqa: ARG001
-        raise error
+    async def refuse(requests: object, context: Context) -> NoReturn:  # noqa: ARG001
+        raise turn_away(context)
 
     return grpc.stream_unary_rpc_method_handler(
         refuse, handler.request_deserializer, handler.response_serializer

@@ -62,12 +62,12 @@ class Guard:
         config = self._config
         if not config.knows_callers and config.max_rate is None:
             return []
-        rates = Rates(config.max_rate, config.max_burst) if config.max_rate else None
         return [
             Access(
                 self._known if config.knows_callers else None,
                 certificates=config.tls_client_ca is not None,
-                rates=rates,
+                rates=_rates(config),
+                strangers=_rates(config),
                 open_methods=open_methods,
                 rights=rights,
             )
@@ -107,6 +107,10 @@ def _tls(config: SecurityConfig) -> ServerTls | None:
 
 def _identities(tokens: Path | None) -> Reloaded[Identities] | None:
     return Reloaded("tokens", [tokens], lambda: read_identities(tokens)) if tokens else None
+
+
+def _rates(config: SecurityConfig) -> Rates | None:
+    return Rates(config.max_rate, config.max_burst) if config.max_rate else None
 
 
 def _opened(what: str, make: Callable[[], T]) -> T:

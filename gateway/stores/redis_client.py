@@ -30,10 +30,11 @@ from gateway.stores.tables import StoreError
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster",
            "rediss+cluster")  # fmt: skip
+# What is printed is masked: a URL with credentials in it would not be read as it stands here.
 _FORM = (
-    "redis://[user:password@]host[:port][/db], unix:///path, "
-    "redis+sentinel://host[:port][,...]/service[/db] or redis+cluster://host[:port][,...], "
-    "each with rediss for TLS and with redis-py's options; special characters as %XX"
+    "redis://host[:port][/db], unix:///path, redis+sentinel://host[:port][,...]/service[/db] or "
+    "redis+cluster://host[:port][,...], each with user:password@ before host or path, rediss for "
+    "TLS and redis-py's options; special characters as %XX"
 )
 _URL = re.compile(
     r"(?P<scheme>(?P<tls>rediss)?(redis)?(\+(?P<kind>sentinel|cluster))?)://"

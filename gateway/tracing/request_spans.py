@@ -38,7 +38,9 @@ _FIELDS = frozenset(_W3C.fields)
 
 
 class RequestSpans(grpc.aio.ServerInterceptor):
-    """Stands around all other interceptors, and is told of each call at its end: `observe`."""
+    """Stands around all other interceptors, and is told of each call at its end: `observe`. A
+    caller's trace is believed before it is known who that is; a call that is refused then leaves
+    no span."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -56,6 +58,10 @@ class RequestSpans(grpc.aio.ServerInterceptor):
         if call.trace is None:
             begin_trace(call)
         if call.trace is None or not call.trace.span_id:
+            return
+        if call.refused:
+            # What never ends is never sent: who may not call has no say in what is.
+            call.trace = call.trace.unsent()
             return
         span = call.trace.span
         span.set_attributes(attributes.of_call(call))
@@ -78,6 +84,7 @@ class RequestSpans(grpc.aio.ServerInterceptor):
             span,
             format_trace_id(own.trace_id) if recorded or continued else "",
             format_span_id(own.span_id) if recorded else "",
+            continued,
         )
 
 

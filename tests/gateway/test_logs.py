@@ -9,6 +9,7 @@ import pytest
 
 from gateway import logs
 from gateway.calls import Call, Trace
+from gateway.errors import GatewayError, TooFast, TooManyStrangers, Unauthenticated
 from gateway.request import Answer, Selection
 from tests.gateway.tracing.spans import Kept
 
@@ -87,6 +88,19 @@ def test_requests_are_as_loud_as_their_end(stream: io.StringIO) -> None:
         ("warning", "RESOURCE_EXHAUSTED"),
         ("error", "INTERNAL"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(TooFast(1.0), "warning"), (TooManyStrangers(1.0), "info"), (Unauthenticated(), "info")],
+)
+def test_strangers_are_nothing_to_be_warned_of(
+    stream: io.StringIO, error: GatewayError, level: str
+) -> None:
+    call = Call("Infer", "peer")
+    call.failed(error)
+    logs.log_call(call)
+    assert [line["level"] for line in lines(stream)] == [level]
 
 
 def test_the_level_moves_a_step_at_a_time_and_says_where_to(stream: io.StringIO) -> None:

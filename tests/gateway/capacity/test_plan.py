@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from gateway.capacity.plan import plan
-from gateway.capacity.traffic import Poisson, Recorded
+from gateway.capacity.traffic import Poisson, Recorded, Times, Traffic
 from tests.gateway.capacity.made_up import ONLY_LARGE, replica
 
 FEW = Poisson(2000)
@@ -43,6 +47,60 @@ def test_bursts_need_more_than_the_mean_says() -> None:
     assert (
         plan(replica(), bursts, 100.0, 0.99).replicas > plan(replica(), FEW, 100.0, 0.99).replicas
     )
+
+
+def recorded(count: int) -> Recorded:
+    gaps = np.random.default_rng(1).exponential(1.0, count)
+    return Recorded(np.cumsum(gaps) - gaps[0])
+
+
+def test_a_recording_that_is_over_at_once_says_nothing() -> None:
+    with pytest.raises(ValueError, match=r"^arrivals: expected at least 6000, .*; got 5$"):
+        plan(replica(), recorded(5), 3000.0, 0.999)
+    with pytest.raises(ValueError, match="expected at least 6000"):
+        plan(replica(), recorded(5999), 3000.0, 0.999)
+    assert plan(replica(), recorded(6000), 3000.0, 0.999).replicas > 3000 / 200
+
+
+@pytest.mark.parametrize("rate", [110.0, 148.0, 205.0, 400.0])
+@pytest.mark.parametrize(
+    ("traffic", "deadline_ms"),
+    [(FEW, 100.0), (Poisson(100), 1000.0), (recorded(1000), 100.0)],
+)
+def test_one_is_enough_for_as_much_as_one_carries(
+    traffic: Traffic, deadline_ms: float, rate: float
+) -> None:
+    found = plan(replica(deadline_ms=deadline_ms), traffic, rate, 0.99)
+    assert (found.replicas == 1) == (found.capacity >= rate)
+    assert found.capacity <= 200 / 0.99, "5 ms each, and a hundredth may be late"
+
+
+@dataclass(frozen=True)
+class Whimsical:
+    """One at a time, slowly, or all of many at once: what happens at `rate` happens at no other."""
+
+    rate: float
+    is_slow_there: bool
+
+    def fastest(self, least_ms: float) -> float:  # noqa: ARG002
+        return math.inf
+
+    def shares(self, rate: float, replicas: int, least_ms: float = 0.0) -> Iterator[Times]:  # noqa: ARG002
+        slow = (rate / replicas == self.rate) == self.is_slow_there
+        yield np.linspace(0.0, 49_000.0 if slow else 0.0, 50, dtype=np.float64)
+
+
+@pytest.mark.parametrize("is_slow_there", [True, False])
+def test_however_little_one_rate_says_of_the_next_rows_and_capacity_agree(
+    is_slow_there: bool,
+) -> None:
+    found = plan(replica(), Whimsical(150.0, is_slow_there), 150.0, 0.99)
+    assert (found.replicas == 1) == (found.capacity >= 150.0) == is_slow_there
+
+
+def test_few_random_requests_are_not_all_there_is_to_a_long_deadline() -> None:
+    found = plan(replica(deadline_ms=1000.0), Poisson(1), 1.0, 0.99)
+    assert 100 < found.capacity < 200, "all that come within one deadline are in time"
 
 
 def test_a_deadline_that_nothing_holds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_random_requests_come_at_the_rate_of_one_replica() -> None:
     assert 1000 * len(times) / times[-1] == pytest.approx(100.0, rel=0.02)
     gaps = np.diff(times)
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.02), "independent of one another"
+
+
+def test_traffic_goes_on_for_as_long_as_is_asked() -> None:
+    (times,) = Poisson(100).shares(400.0, 4, least_ms=50_000.0)
+    assert len(times) == 100 * 50
+    assert Poisson(100).fastest(1e9) == math.inf
+    traffic = Recorded(np.linspace(0.0, 1.0, 200))
+    fastest = traffic.fastest(50_000.0)
+    assert traffic.at(fastest)[-1] == pytest.approx(50_000.0)
 
 
 @pytest.mark.parametrize("heading", ["", "seconds,tokens\n"])

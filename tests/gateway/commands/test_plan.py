@@ -35,6 +35,15 @@ def test_a_mix_with_what_was_recorded(cli: Cli, asked: list[str | Path], tmp_pat
     assert "needed; one alone holds" in out
 
 
+def test_a_recording_that_is_too_short_is_told_how_long_it_should_be(
+    cli: Cli, asked: list[str | Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "arrivals.csv"
+    file.write_text("0\n0.1\n0.2\n0.3\n0.4\n", "utf-8")
+    options = ("--device-class", "alpha", "--arrivals", file)
+    assert "arrivals: expected at least 200, to last" in failed(cli(*asked, *options), 1)
+
+
 @pytest.mark.parametrize(
     ("options", "says", "status"),
     [

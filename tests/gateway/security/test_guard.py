@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
+from gateway.security import access
 from gateway.security.config import SecurityConfig
 from gateway.security.guard import Guard
 from gateway.security.identities import line_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 from tests.gateway.security.conftest import Guarded, Tokens
 
 Code = grpc.StatusCode
+NONE: tuple[Any, ...] = ()  # of a stream that is refused: gRPC's client fails at times as it writes
 
 
 @pytest.fixture
@@ -117,11 +119,9 @@ async def test_each_method_takes_its_right(
         shown = {"timeout": 10, "metadata": bearer(tokens.of[who])}
         calls: dict[str, Any] = {
             "SelectSubnet": stub.SelectSubnet(gateway_pb2.SelectSubnetRequest(), **shown),
-            "InferStream": stub.InferStream(iter([gateway_pb2.InferRequest()]), **shown),
+            "InferStream": stub.InferStream(NONE, **shown),
             "FetchSubnet": stub.FetchSubnet(gateway_pb2.FetchSubnetRequest(), **shown),
-            "ReportLatency": stub.ReportLatency(
-                iter([gateway_pb2.ReportLatencyRequest()]), **shown
-            ),
+            "ReportLatency": stub.ReportLatency(NONE, **shown),
         }
         codes = {name: await code_of(call) for name, call in calls.items()}
         assert codes == {name: Code.OK if name in may else Code.PERMISSION_DENIED for name in calls}
@@ -329,6 +329,59 @@ async def test_without_tokens_a_rate_is_that_of_an_address(guarded: Any) -> None
             assert await select(channel) == ""
         async with server.channel() as channel:  # another connection is not another caller
             assert (await refused(channel)).code() == Code.RESOURCE_EXHAUSTED
+
+
+async def test_strangers_are_bounded_by_address_and_take_nothing_from_who_is_known(
+    guarded: Any, tokens: Tokens
+) -> None:
+    limits = {"tokens": tokens.file, "max_rate": 0.1, "max_burst": 3}
+    async with guarded(**limits) as server, server.channel() as channel:
+        wrong = [(), bearer("x"), bearer(new_token("infers")), bearer(new_token("all")), ()]
+        errors = [await refused(channel, each) for each in wrong]
+        codes = [error.code() for error in errors]
+        assert codes == [Code.UNAUTHENTICATED] * 3 + [Code.RESOURCE_EXHAUSTED] * 2
+        said = errors[-1].details() or ""
+        assert said.startswith("too many calls from this address show no token or certificate that")
+        async with server.channel() as other:  # another connection is not another address
+            assert (await refused(other, wrong[1])).code() == Code.RESOURCE_EXHAUSTED
+            stub = gateway_pb2_grpc.SubnetGatewayStub(other)
+            assert await code_of(stub.InferStream(NONE, timeout=10)) == Code.RESOURCE_EXHAUSTED
+        for name in ("infers", "all"):
+            shown = bearer(tokens.of[name])
+            assert [await select(channel, shown) for _ in range(3)] == [name] * 3
+        await until(lambda: len(server.seen) == 13, 5)
+        assert sorted(call.refused for call in server.seen) == [False] * 6 + [True] * 7
+
+
+async def test_strangers_with_certificates_are_bounded_too(
+    guarded: Any, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, nobody = authority.issue("localhost"), authority.issue("nobody.local")
+    monkeypatch.setattr(access, "names_of", lambda _: [])  # what no authority here would issue
+    files = {"tls_cert": own.cert, "tls_key": own.key, "tls_client_ca": authority.ca}
+    async with (
+        guarded(**files, max_rate=0.1, max_burst=1) as server,
+        server.channel(trusting(authority, nobody)) as channel,
+    ):
+        assert (await refused(channel)).code() == Code.UNAUTHENTICATED
+        assert (await refused(channel)).code() == Code.RESOURCE_EXHAUSTED
+
+
+async def test_what_a_caller_may_not_do_takes_from_its_rate(guarded: Any, tokens: Tokens) -> None:
+    limits = {"tokens": tokens.file, "max_rate": 0.1, "max_burst": 2}
+    async with guarded(**limits) as server, server.channel() as channel:
+        shown = bearer(tokens.of["fetches"])
+        codes = [(await refused(channel, shown)).code() for _ in range(3)]
+        assert codes == [Code.PERMISSION_DENIED] * 2 + [Code.RESOURCE_EXHAUSTED]
+        await until(lambda: len(server.seen) == 3, 5)
+        assert sorted(call.refused for call in server.seen) == [False, True, True]
+
+
+async def test_without_a_rate_strangers_are_told_what_is_expected(
+    guarded: Any, tokens: Tokens
+) -> None:
+    async with guarded(tokens=tokens.file) as server, server.channel() as channel:
+        assert {(await refused(channel)).code() for _ in range(20)} == {Code.UNAUTHENTICATED}
 
 
 async def test_a_stream_is_read_no_faster_than_its_caller_may_call(guarded: Any) -> None:

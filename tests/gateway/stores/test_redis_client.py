@@ -10,6 +10,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from gateway.stores.redis_client import RedisConnection
 from gateway.stores.tables import StoreError
+from supernet.masking import masked
 
 OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "protocol": 2}
 
@@ -106,6 +107,8 @@ def test_another_url_is_refused_and_not_repeated(url: str) -> None:
     assert "secret" not in message
     assert "se/" not in message
     assert "\n" not in message
+    assert masked(message) == message, "the advice is read as it was written"
+    assert "user:password@" in message
 
 
 def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from gateway.calls import Call, open_call
+from gateway.errors import GatewayError, NotAllowed, TooFast, TooManyStrangers, Unauthenticated
 from gateway.tracing.request_spans import RequestSpans
 from tests.gateway.tracing.spans import Kept
 
@@ -77,6 +78,44 @@ async def test_what_the_caller_does_not_trace_keeps_the_name_of_its_trace() -> N
     assert call.trace is not None
     assert (call.trace.trace_id, call.trace.span_id) == (TRACE, "")
     assert kept.count == 0
+
+
+REFUSALS = [Unauthenticated(), NotAllowed("a", "fetch", ()), TooManyStrangers(1.0)]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: error.code)
+async def test_who_may_not_call_has_no_span_sent(error: GatewayError) -> None:
+    kept = Kept(sample=0.0)
+    spans = RequestSpans(kept.tracer)
+    call = await opened(spans, parent())
+    call.failed(error)
+    whole = Call("InferStream", "peer")  # a stream that fails as one
+    whole.failed(error)
+    for each in (call, whole):
+        spans.observe(each)
+        assert each.trace is not None
+        assert (each.trace.trace_id, each.trace.span_id) == (TRACE, "")
+    assert kept.count == 0
+
+
+async def test_a_trace_that_only_a_refused_call_began_is_in_no_line() -> None:
+    kept = Kept()
+    spans = RequestSpans(kept.tracer)
+    call = await opened(spans)
+    call.failed(Unauthenticated())
+    spans.observe(call)
+    assert call.trace is not None
+    assert (call.trace.trace_id, call.trace.span_id) == ("", "")
+    assert kept.count == 0
+
+
+async def test_who_may_call_has_its_errors_sent() -> None:
+    kept = Kept(sample=0.0)
+    spans = RequestSpans(kept.tracer)
+    call = await opened(spans, parent())
+    call.failed(TooFast(1.0))
+    spans.observe(call)
+    assert kept.count == 1
 
 
 async def test_a_call_that_nobody_opened_has_its_span_at_the_end() -> None:
