@@ -6,6 +6,7 @@ The weights and normalisations are random but fixed by a seed; nothing here is t
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ NANOSECONDS_PER_MAC = 20  # a slow device, so that latencies are a few tenths of
 # A shared machine may be slow for a moment; pytest-timeout catches what really hangs.
 hypothesis.settings.register_profile("compofa", deadline=None)
 hypothesis.settings.load_profile("compofa")
+
+# A shell that runs the tests behind itself has them ignore Ctrl-C, and all that they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
 
