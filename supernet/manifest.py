@@ -109,7 +109,8 @@ class Ledger(_Frozen):
     cost is not included; None where it began with random weights. `recipe_sha256` is of all that
     is in the recipe but its seed. `settings` says on what it ran: hardware, processes, threads,
     versions; in order, where it was interrupted and went on otherwise. The fields of those names
-    are then the last ones, and the hours compare with no other run's.
+    are then the last ones, and the hours compare with no other run's. `evaluation_images` is how
+    many of each held-out split the catalog's accuracies were measured on; None for all.
     """
 
     recipe: str
@@ -126,6 +127,7 @@ class Ledger(_Frozen):
     versions: dict[str, str] = {}
     train_images: int
     validation_images: int
+    evaluation_images: int | None = None
     phases: tuple[Phase, ...]
     energy_kwh: float | None = None
     co2_kg: float | None = None

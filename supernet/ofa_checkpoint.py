@@ -53,7 +53,9 @@ def import_ofa(
         if names.doubled:
             space = _supernet_space(found, names, freedom, resolution)
         else:
-            space = _subnet_space(found, names, freedom, resolution or RESOLUTION)
+            space = _subnet_space(
+                found, names, freedom, RESOLUTION if resolution is None else resolution
+            )
     except ValidationError as error:
         raise CheckpointError(f"checkpoint {path}: {first_error(error)}") from None
     except ValueError as error:

@@ -25,11 +25,13 @@ def read_state_dict(what: str, path: Path) -> dict[str, Tensor]:
     state = document.get("state_dict", document) if isinstance(document, dict) else document
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{what} {path}: expected a state-dict, or one under 'state_dict'")
-    weights = {
-        str(key).removeprefix("module."): tensor
-        for key, tensor in state.items()
-        if not str(key).endswith("num_batches_tracked")
-    }
+    weights: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        name = str(key).removeprefix("module.")
+        if name in weights:
+            raise ValueError(f"{what} {path}: {name}: is there twice, with 'module.' and without")
+        if not name.endswith("num_batches_tracked"):
+            weights[name] = tensor
     for key, tensor in weights.items():
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{what} {path}: {key}: expected a dense tensor of real numbers")

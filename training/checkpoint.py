@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,11 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_file(path, buffer.getvalue())
+        content = buffer.getvalue()
+        write_file(path, sha256(content).digest() + content)
 
 
+_DIGEST_BYTES = sha256().digest_size
 _KEYS = {field.name for field in fields(Checkpoint)}
 
 
@@ -101,11 +103,12 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
     if not path.exists():
         return None
     unreadable = f"checkpoint {path}: cannot be read; remove it to start again"
-    try:
-        state = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError):
-        raise ValueError(unreadable) from None
-    if not isinstance(state, dict) or state.keys() != _KEYS:
+    written = path.read_bytes()
+    digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+    if sha256(content).digest() != digest:  # a single bit could be loaded, and trained on
+        raise ValueError(unreadable)
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    if state.keys() != _KEYS:
         raise ValueError(unreadable)
     if state["identity"] != identity:
         raise ValueError(

@@ -209,6 +209,14 @@ class Recipe(_Frozen):
             images = design_space(self.design_space).skeleton.inputs.kind == "image"
             if images and not (self.mean and self.std):
                 raise ValueError("mean, std: expected a value for each channel of the images")
+            if self.dataset is not None and images == (self.dataset == "words"):
+                inputs = "images" if images else "text"
+                raise ValueError(
+                    f"dataset: expected {inputs}, which the design_space {self.design_space!r} "
+                    f"takes, got {self.dataset!r}"
+                )
+        if bool(self.mean) != bool(self.std):
+            raise ValueError("mean, std: expected both or none of them")
         return self
 
     def check_space(self, space: DesignSpace) -> None:

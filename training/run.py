@@ -78,14 +78,14 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
     if done is None:
         return None
     kept = _finished(RunFolder(out).artifact, done.ledger, profiled=recipe.profile)
-    if kept is not None and setting.evaluation_images is None:
+    if kept is not None:
         print(f"run {out}: finished before; its artifact is as it was", file=sys.stderr)
         return kept
     description = Description(
         name=start.name,
         preprocessing=preprocessing,
         labels=dataset.labels,
-        catalog=_catalog(done.supernet, dataset, recipe, setting),
+        catalog=_catalog(done.supernet, dataset, recipe, setting, done.ledger),
         ledger=done.ledger,
     )
     ledger.print_account(done.ledger, done.expected, Console(stderr=True))
@@ -140,6 +140,7 @@ def _train(
         trainer.phases,
         train_images=len(dataset.train),
         validation_images=len(dataset.validation),
+        evaluation_images=setting.evaluation_images or recipe.evaluation_images,
         threads=setting.num_threads,
         processes=group.count,
         device=setting.device,
@@ -164,6 +165,7 @@ def _say_cost(
         teacher_space=start.teacher.space if start.teacher else None,
         folded=start.supernet.is_folded,
         macs_per_second=rate * group.count,
+        processes=group.count,
     )
 
 
@@ -173,7 +175,12 @@ def _preprocessing(recipe: Recipe, beginning: Artifact | None) -> AnyPreprocessi
         return words.PREPROCESSING
     if beginning is None or recipe.mean:
         return Preprocessing(mean=recipe.mean, std=recipe.std, centre_crop=recipe.centre_crop)
-    return beginning.manifest.preprocessing
+    kept = beginning.manifest.preprocessing
+    if recipe.centre_crop is None:
+        return kept
+    if not isinstance(kept, Preprocessing):
+        raise ValueError("centre_crop: expected a net of images to begin with")
+    return kept.model_copy(update={"centre_crop": recipe.centre_crop})
 
 
 def _dataset(
@@ -206,7 +213,9 @@ def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, class
     return untrained(recipe, classes, subnet)
 
 
-def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Setting) -> Catalog:
+def _catalog(
+    supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Setting, trained: Ledger
+) -> Catalog:
     """Accuracies of all that a catalog lists, measured after the statistics where it takes them."""
     resolutions = len(supernet.space.resolutions)
     if not supernet.has_batch_norm:
@@ -216,7 +225,7 @@ def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Sett
         with track("calibrate", images * resolutions) as advance:
             calibrate_from(supernet, dataset.train, recipe.seed, images=images, advance=advance)
     splits = [split for split in (dataset.validation, dataset.test) if split is not None]
-    limit = setting.evaluation_images or recipe.evaluation_images
+    limit = trained.evaluation_images
     images = sum(min(len(split), limit or len(split)) for split in splits)
     with track("evaluate", images * resolutions) as advance:
         return build_catalog(
@@ -230,7 +239,8 @@ def _catalog(supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Sett
 
 def _finished(folder: Path, trained: Ledger, *, profiled: bool) -> Manifest | None:
     """The artifact of this very training, where an earlier call has evaluated and written it; one
-    that is damaged, or lacks its latency tables, is written again."""
+    that is damaged, was evaluated on other images, or lacks its latency tables, is written
+    again."""
     try:
         manifest = artifact.load(folder).manifest
     except ArtifactError:
@@ -238,12 +248,12 @@ def _finished(folder: Path, trained: Ledger, *, profiled: bool) -> Manifest | No
     if profiled and not (folder / TABLES_FOLDER).is_dir():
         return None
     kept = manifest.ledger
-    same = kept is not None and (kept.recipe_sha256, kept.seed, kept.phases) == (
-        trained.recipe_sha256,
-        trained.seed,
-        trained.phases,
-    )
-    return manifest if same else None
+    return manifest if kept is not None and _identity(kept) == _identity(trained) else None
+
+
+def _identity(of: Ledger) -> tuple[object, ...]:
+    """What tells a training, and how it was evaluated, from others."""
+    return of.recipe_sha256, of.seed, of.phases, of.evaluation_images
 
 
 def _written(

@@ -230,7 +230,8 @@ class Trainer:
         """The start of a fold phase, counted as part of its cost."""
         started, rng = time.perf_counter(), python_random(self.recipe.seed, phase.name, "subnets")
         average_affines(self.supernet, self._calibration_batches(phase), rng)
-        self.progress.macs += fold_start_macs(self.supernet.space, len(self.images))
+        own = fold_start_macs(self.supernet.space, len(self.images))
+        self.progress.macs += self.processes.count * own
         self.progress.seconds += time.perf_counter() - started
 
     def _calibration_batches(self, phase: Phase) -> Iterator[Tensor]:

@@ -102,6 +102,13 @@ def test_a_training_checkpoint_is_read_however_it_was_saved(
     assert supernet.space.skeleton.classes == 10
 
 
+def test_a_key_that_is_there_twice_is_told(path: Path, elastic_state: State) -> None:
+    name = "classifier.linear.bias"
+    torch.save(elastic_state | {f"module.{name}": torch.full((10,), 77.0)}, path)
+    with pytest.raises(ValueError, match=rf"{name}: is there twice"):
+        import_ofa(path)
+
+
 def cut(state: State, depths: tuple[int, ...]) -> State:
     """The subnet of the first blocks of each unit, widest, as the public code saves one."""
     kept = {key: tensor for key, tensor in state.items() if not key.startswith("blocks.")}
@@ -127,6 +134,15 @@ def test_a_subnet_becomes_a_narrowed_net(path: Path, block: str) -> None:
     x = torch.randn(1, 3, 128, 128)
     expected = forward(state, block, x, depths, (7,) * 14, (6,) * 14)
     torch.testing.assert_close(supernet(x, arch), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("resolution", [0, -5])
+def test_no_resolution_is_not_the_usual_one(
+    path: Path, elastic_state: State, resolution: int
+) -> None:
+    torch.save(cut(elastic_state, (2, 2, 2, 2, 2)), path)
+    with pytest.raises(ValueError, match="resolution"):
+        import_ofa(path, resolution=resolution)
 
 
 def test_a_subnet_of_another_space_is_refused(path: Path, elastic_state: State) -> None:

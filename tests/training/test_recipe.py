@@ -73,6 +73,7 @@ def test_no_rival_leaves_the_published_optimizer() -> None:
         ("batch_size = ", "not TOML"),
         ("mean = [0.2, 0.3]", r"mean: expected 1 value\(s\), got 2"),
         ("mean = []", "mean, std: expected a value for each channel"),
+        ("dataset = 'words'", "dataset: expected images, which the design_space 'fashion-mnist"),
         ("new_classifier = 3", "new_classifier"),
         ("mean = [nan]", "mean.0"),
         ("clip_norm = inf", "clip_norm"),
@@ -98,6 +99,23 @@ def test_bad_recipe_is_one_line_naming_the_field(tmp_path: Path, line: str, mess
         read_recipe(str(path))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_net_of_text_learns_from_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    words = Path("training/recipes/words.toml").read_text("utf-8")
+    assert 'dataset = "words"' in words
+    path.write_text(words.replace('dataset = "words"', 'dataset = "fashion-mnist"'))
+    with pytest.raises(ValueError, match=r"dataset: expected text, .* got 'fashion-mnist'"):
+        read_recipe(str(path))
+
+
+@pytest.mark.parametrize("line", ["mean = [0.3]", "std = [0.3]"])
+def test_a_mean_goes_with_a_deviation(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(line + "\n" + Path("training/recipes/fold.toml").read_text("utf-8"))
+    with pytest.raises(ValueError, match="mean, std: expected both or none of them"):
+        read_recipe(str(path))
 
 
 def test_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:

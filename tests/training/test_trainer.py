@@ -223,6 +223,19 @@ def test_truncated_checkpoint_is_refused(
         _new(make_recipe(), images, path)
 
 
+@pytest.mark.parametrize("place", [0, 40, 5000, -1])
+def test_a_checkpoint_with_a_bit_turned_is_refused(
+    make_recipe: MakeRecipe, images: Images, tmp_path: Path, place: int
+) -> None:
+    path = tmp_path / "c.pt"
+    _trained(make_recipe(), images, path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read; remove it"):
+        _new(make_recipe(), images, path)
+
+
 def test_micro_batches_are_shared_out_evenly(
     make_recipe: MakeRecipe, images: Images, tmp_path: Path
 ) -> None:

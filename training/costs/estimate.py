@@ -64,12 +64,14 @@ def estimate(
     space: DesignSpace | None = None,
     teacher_space: DesignSpace | None = None,
     folded: bool = False,
+    processes: int = 1,
 ) -> Estimate:
     """What `recipe` costs on so many training images.
 
     `space` is the run's own, by default the preset that the recipe names; `teacher_space` is
     that of a teacher which is there from the beginning; `folded` says that the net it begins with
-    is. Raises `ValueError` where a recipe that names no space is given none.
+    is; what each of several `processes` does by itself counts as often as it is done. Raises
+    `ValueError` where a recipe that names no space is given none.
     """
     if space is None and recipe.design_space is None:
         raise ValueError(f"recipe {recipe.name}: has no design_space to estimate the cost on")
@@ -78,11 +80,12 @@ def estimate(
     for phase, macs in _macs_of_an_image(recipe, recipe.phases, own, teacher_space):
         steps = schedule.phase_steps(recipe, phase, train_images)
         images = steps * recipe.batch_size
-        besides = steps * update_macs(own, recipe.muon_of(phase))
+        repeated = steps * update_macs(own, recipe.muon_of(phase))
         if phase.normalization == "piece-affine" and not folded:
-            besides += fold_start_macs(schedule.phase_space(phase, own), train_images)
+            repeated += fold_start_macs(schedule.phase_space(phase, own), train_images)
             folded = True
-        costs.append(Cost(phase.name, phase.epochs, images, besides + round(images * macs)))
+        total = processes * repeated + round(images * macs)
+        costs.append(Cost(phase.name, phase.epochs, images, total))
     rivals = published(own, comparable_epochs(recipe), train_images, recipe.train_resolutions)
     return Estimate(tuple(costs), rivals)
 
@@ -144,12 +147,20 @@ def print_estimate(
     teacher_space: DesignSpace | None = None,
     folded: bool = False,
     macs_per_second: float | None = None,
+    processes: int = 1,
 ) -> Estimate:
     """`estimate`, printed: a row a phase, the sum, and the published schedules beside it.
 
     Hours are told where it is known how fast this machine trains (`training.costs.rate`).
     """
-    found = estimate(recipe, train_images, space=space, teacher_space=teacher_space, folded=folded)
+    found = estimate(
+        recipe,
+        train_images,
+        space=space,
+        teacher_space=teacher_space,
+        folded=folded,
+        processes=processes,
+    )
     table = Table(title=f"What {recipe.name} will cost")
     for heading in ("phase", "epochs", "images", "MACs"):
         table.add_column(heading, justify="left" if heading == "phase" else "right")

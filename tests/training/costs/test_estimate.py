@@ -137,6 +137,14 @@ def test_each_step_of_muon_is_counted(make_recipe: MakeRecipe, space: DesignSpac
     assert estimate(by_sgd, 200).total.macs == without.macs
 
 
+def test_what_each_process_does_by_itself_counts_as_often(space: DesignSpace) -> None:
+    muon = {"muon": Muon(learning_rate=0.1)}
+    fold = read_recipe("fold").model_copy(update=muon)
+    one, three = (estimate(fold, 2000, space=space, processes=n).total for n in (1, 3))
+    updates = one.images // fold.batch_size * update_macs(space, muon["muon"])
+    assert three.macs - one.macs == 2 * (updates + fold_start_macs(space, 2000)) > 0
+
+
 def test_a_teacher_from_the_beginning_is_counted(space: DesignSpace) -> None:
     fold = read_recipe("fold")
     alone = estimate(fold, 2000, space=space).total.macs
