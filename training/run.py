@@ -85,7 +85,7 @@ def run(recipe: Recipe, out: Path, setting: Setting) -> Manifest | None:
         name=start.name,
         preprocessing=preprocessing,
         labels=dataset.labels,
-        catalog=_catalog(done.supernet, dataset, recipe, setting, done.ledger),
+        catalog=_catalog(done.supernet, dataset, done.ledger),
         ledger=done.ledger,
     )
     ledger.print_account(done.ledger, done.expected, Console(stderr=True))
@@ -213,17 +213,16 @@ def _start(recipe: Recipe, subnet: str | None, beginning: Artifact | None, class
     return untrained(recipe, classes, subnet)
 
 
-def _catalog(
-    supernet: Supernet, dataset: Dataset, recipe: Recipe, setting: Setting, trained: Ledger
-) -> Catalog:
-    """Accuracies of all that a catalog lists, measured after the statistics where it takes them."""
+def _catalog(supernet: Supernet, dataset: Dataset, trained: Ledger) -> Catalog:
+    """Accuracies of all that a catalog lists, measured as the ledger says, after the statistics
+    where it takes them."""
     resolutions = len(supernet.space.resolutions)
     if not supernet.has_batch_norm:
         supernet.normalization = PieceAffine()  # with nothing in it: pieces are exact as they are
     elif isinstance(supernet.normalization, BatchNormalization):
         images = min(CALIBRATION_IMAGES, len(dataset.train))
         with track("calibrate", images * resolutions) as advance:
-            calibrate_from(supernet, dataset.train, recipe.seed, images=images, advance=advance)
+            calibrate_from(supernet, dataset.train, trained.seed, images=images, advance=advance)
     splits = [split for split in (dataset.validation, dataset.test) if split is not None]
     limit = trained.evaluation_images
     images = sum(min(len(split), limit or len(split)) for split in splits)
@@ -232,7 +231,7 @@ def _catalog(
             supernet,
             dataset,
             images=limit,
-            num_threads=setting.num_threads,
+            num_threads=trained.threads,
             advance=advance,
         )
 
