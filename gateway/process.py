@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import logs
+from gateway import heap, logs
 from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
@@ -93,7 +93,7 @@ async def _serve(
     server = Server(config, pipeline, registry, guard, extras)
     asked = _signals()
     async with AsyncExitStack() as beside:
-        for work in (follower.run(), server.heartbeat.run(), guard.run()):
+        for work in (follower.run(), server.heartbeat.run(), guard.run(), heap.kept_trim()):
             await beside.enter_async_context(_beside(work))
         await _start_extras(extras, server, beside)
         await server.start()
