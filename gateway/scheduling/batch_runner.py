@@ -115,12 +115,19 @@ class BatchRunner:
         ran = self._lane.run(arch, _joined(inputs))
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
         _log_batch(arch.id, len(inputs), ran)
+        # Once for all: each numpy call gives up the interpreter's lock, and waits for it.
+        classes = ran.logits.argmax(axis=1).tolist()
+        finite: list[bool] = np.isfinite(ran.logits).all(axis=1).tolist()
         row = 0
         with settled_together():
             for job, x in prepared:
-                logits = ran.logits[row : row + len(x)]
+                rows = slice(row, row + len(x))
                 row += len(x)
-                _answer(job, logits, arch.id, ran, taken_ms - job.arrived_ms)
+                if _is_out_of_range(job, finite[rows]):
+                    expected = "normalised model input; from these values the logits are not finite"
+                    job.fail(InvalidRequest("tensor.raw", "out of range", expected))
+                else:
+                    job.succeed(_answer(job, rows, classes, arch.id, ran, taken_ms))
         return ran.compute_ms
 
     def _now_ms(self) -> float:
@@ -145,15 +152,22 @@ def _log_batch(subnet: str, requests: int, ran: Ran) -> None:
         _LOG.debug("batch", extra={"fields": fields})
 
 
-def _answer(job: Job, logits: Logits, subnet: str, ran: Ran, queue_ms: float) -> None:
+def _is_out_of_range(job: Job, finite: Sequence[bool]) -> bool:
     given = job.model_input
-    anything = isinstance(given, TensorInput) and given.any_values
-    if not anything and not np.isfinite(logits).all():
-        expected = "normalised model input; from these values the logits are not finite"
-        job.fail(InvalidRequest("tensor.raw", "out of range", expected))
-        return
+    return not (all(finite) or (isinstance(given, TensorInput) and given.any_values))
+
+
+def _answer(
+    job: Job, rows: slice, classes: Sequence[int], subnet: str, ran: Ran, taken_ms: float
+) -> Answer:
     chosen, best = job.ladder.subnets[subnet], job.ladder.best
     worse = (chosen.accuracy, chosen.latency_ms) != (best.accuracy, best.latency_ms)
-    selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse)
-    given_up = max(0.0, best.accuracy - chosen.accuracy)  # the fastest may not be the best
-    job.succeed(Answer(logits, selection, ran.compute_ms, queue_ms, len(ran.logits), given_up))
+    return Answer(
+        ran.logits[rows],
+        tuple(classes[rows]),
+        Selection(subnet, chosen.accuracy, chosen.latency_ms, degraded=worse),
+        ran.compute_ms,
+        taken_ms - job.arrived_ms,
+        len(ran.logits),
+        max(0.0, best.accuracy - chosen.accuracy),  # the fastest may not be the best
+    )

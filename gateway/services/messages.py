@@ -107,8 +107,7 @@ def infer_response(
     return gateway_pb2.InferResponse(
         logits=_tensor_of("logits", answer.logits),
         predictions=[
-            gateway_pb2.Prediction(class_index=best, label=labels[best])
-            for best in answer.logits.argmax(axis=1).tolist()
+            gateway_pb2.Prediction(class_index=best, label=labels[best]) for best in answer.classes
         ],
         subnet=selection.subnet,
         expected_accuracy=selection.accuracy,

@@ -75,7 +75,7 @@ def answer(call: Call, labels: tuple[str, ...]) -> Document:
         "device_class": call.device_class,
         "code": call.code,
         "subnet": chosen.subnet,
-        "label": labels[int(given.logits[0].argmax())],
+        "label": labels[given.classes[0]],
         "accuracy": chosen.accuracy,
         "predicted_ms": chosen.latency_ms,
         "compute_ms": given.compute_ms,

@@ -21,6 +21,7 @@ from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
 
 ANSWER = Answer(
     np.array([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]], np.float32),
+    (1, 0),
     Selection("d2-2@16", 0.9, 1.5, True),
     compute_ms=2.0,
     queue_ms=0.5,

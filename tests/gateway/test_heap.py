@@ -48,7 +48,7 @@ def test_it_trims_when_it_has_grown_since_its_least_and_not_otherwise() -> None:
     at_the_start, looks = 1000, [980, 1000, 1020, 1030]  # the last is 1.05 of the least
     after_the_trim, more_looks = 1025, [1060, 1025]
     sizes = iter([at_the_start, *looks, after_the_trim, *more_looks])
-    trims = []
+    trims: list[None] = []
 
     async def run() -> None:
         async with asyncio.timeout(10):

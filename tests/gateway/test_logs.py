@@ -68,7 +68,7 @@ def test_a_request_is_one_line_of_json(stream: io.StringIO) -> None:
 def test_an_answer_says_what_it_took(stream: io.StringIO) -> None:
     selection = Selection("d2-3@12", accuracy=0.75, latency_ms=1.5, degraded=True)
     call = Call("InferStream", "peer", "alpha", request_id="r1", message_id="m7")
-    call.answered(Answer(np.zeros((1, 10), np.float32), selection, 2.5, 0.25, batch=4))
+    call.answered(Answer(np.zeros((1, 10), np.float32), (0,), selection, 2.5, 0.25, batch=4))
     logs.log_call(call)
     (line,) = lines(stream)
     assert (line["request_id"], line["message_id"]) == ("r1", "m7")

@@ -70,7 +70,7 @@ def test_a_message_within_the_limits_is_never_too_large() -> None:
 
 def test_a_response_says_logits_classes_subnet_and_cost() -> None:
     logits = np.array([[0.0, 2.0, -1.0], [3.0, 0.5, 1.0]], np.float32)
-    answer = Answer(logits, SELECTION, compute_ms=8.0, queue_ms=2.0, batch=1)
+    answer = Answer(logits, (1, 0), SELECTION, compute_ms=8.0, queue_ms=2.0, batch=1)
     response = messages.infer_response(answer, ["ankle boot", "bag", "coat"])
     back = np.frombuffer(response.logits.raw, "<f4").reshape(response.logits.shape)
     np.testing.assert_array_equal(back, logits)

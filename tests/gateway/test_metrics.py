@@ -30,7 +30,7 @@ def answered(rows: int = 1, batch: int = 1, *, given_up: float | None = None) ->
     selection = Selection("d2-3@12", accuracy=0.75, latency_ms=4.0, degraded=given_up is not None)
     call = Call("Infer", "peer", "alpha", seconds=0.02)
     logits = np.zeros((rows, 10), np.float32)
-    call.answered(Answer(logits, selection, 8.0, 2.0, batch, given_up or 0.0))
+    call.answered(Answer(logits, (0,) * rows, selection, 8.0, 2.0, batch, given_up or 0.0))
     return call
 
 

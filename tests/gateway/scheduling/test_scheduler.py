@@ -53,7 +53,7 @@ class Worker:
         for each in jobs:
             chosen = each.ladder.subnets[subnet]
             selection = Selection(subnet, chosen.accuracy, chosen.latency_ms, False)
-            each.succeed(Answer(np.zeros((1, 2), np.float32), selection, 1.0, 0.0, 1))
+            each.succeed(Answer(np.zeros((1, 2), np.float32), (0,), selection, 1.0, 0.0, 1))
 
     def occupy(self, scheduler: Scheduler, ladder: Ladder = ONLY_SMALL) -> Job:
         """Keep the worker busy with a job until the gate opens."""

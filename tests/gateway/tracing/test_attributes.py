@@ -28,7 +28,7 @@ def test_an_answer_says_all_that_is_known() -> None:
     selection = Selection("d2-3@12", accuracy=0.75, latency_ms=1.5, degraded=True)
     call = Call("Infer", "peer", "alpha", request_id="r1", message_id="m" * 1000)
     call.constraints = Constraints("alpha", latency_budget_ms=5, min_accuracy=None)
-    call.answered(Answer(np.zeros((1, 10), np.float32), selection, 2.5, 0.25, batch=4))
+    call.answered(Answer(np.zeros((1, 10), np.float32), (0,), selection, 2.5, 0.25, batch=4))
     assert attributes.of_call(call) == {
         "rpc.response.status_code": "OK",
         "compofa.request_id": "r1",

@@ -36,7 +36,7 @@ def answered(
 ) -> Call:
     chosen = Selection(subnet, accuracy, 4.0, degraded)
     call = Call("Infer", "ipv4:10.1.2.3:4", device_class, identity="edge-7")
-    call.answered(Answer(np.zeros((1, 10), np.float32), chosen, compute_ms, 2.0, batch))
+    call.answered(Answer(np.zeros((1, 10), np.float32), (0,), chosen, compute_ms, 2.0, batch))
     return call
 
 

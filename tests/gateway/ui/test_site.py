@@ -31,7 +31,7 @@ MOST_BYTES = 100_000
 def answered(device_class: str = "alpha") -> Call:
     call = Call("Infer", "peer", device_class)
     chosen = Selection("d2-3@12", 0.75, 4.0, degraded=False)
-    call.answered(Answer(np.zeros((1, 10), np.float32), chosen, 8.0, 2.0, 1))
+    call.answered(Answer(np.zeros((1, 10), np.float32), (0,), chosen, 8.0, 2.0, 1))
     return call
 
 
