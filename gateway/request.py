@@ -82,9 +82,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Logits [B, classes], the best class of each row, and what they cost: `compute_ms` in the engine, together with others
-    in a run of `batch` images; `queue_ms` waiting for it. `accuracy_given_up`, from 0 to 1, is how
-    much more an idle gateway's subnet would have been expected to reach."""
+    """Logits [B, classes], the best class of each row, and what they cost: `compute_ms` in the
+    engine, together with others in a run of `batch` images; `queue_ms` waiting for it.
+    `accuracy_given_up`, from 0 to 1, is how much more an idle gateway's subnet would have been
+    expected to reach."""
 
     logits: Logits
     classes: tuple[int, ...]

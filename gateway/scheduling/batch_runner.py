@@ -117,13 +117,13 @@ class BatchRunner:
         _log_batch(arch.id, len(inputs), ran)
         # Once for all: each numpy call gives up the interpreter's lock, and waits for it.
         classes = ran.logits.argmax(axis=1).tolist()
-        finite: list[bool] = np.isfinite(ran.logits).all(axis=1).tolist()
+        finite: Any = np.isfinite(ran.logits).all(axis=1)
         row = 0
         with settled_together():
             for job, x in prepared:
                 rows = slice(row, row + len(x))
                 row += len(x)
-                if _is_out_of_range(job, finite[rows]):
+                if _is_out_of_range(job, finite[rows].tolist()):
                     expected = "normalised model input; from these values the logits are not finite"
                     job.fail(InvalidRequest("tensor.raw", "out of range", expected))
                 else:
