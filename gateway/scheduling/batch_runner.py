@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gateway import images
 from gateway.engine_times import EngineTimes
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
-from gateway.images import Values
+from gateway.images import Pixels, Values
 from gateway.request import Answer, Selection, TensorInput
 from gateway.scheduling.job import Job
 from gateway.scheduling.preparers import Preparers
@@ -27,6 +27,7 @@ from supernet.manifest import Manifest
 
 _LOG = logging.getLogger(__name__)
 Logits = NDArray[np.float32]
+_Prepared = tuple[Job, Values | Pixels]
 
 
 class Ran(Protocol):
@@ -87,11 +88,11 @@ class BatchRunner:
         """Less than handing it to other threads would be."""
         return sum(not images.is_ready(job.model_input, resolution) for job in jobs) <= 1
 
-    def _model_input(self, job: Job, resolution: int) -> Values | None:
-        """None where it cannot be had: the job is answered."""
+    def _model_input(self, job: Job, resolution: int) -> Values | Pixels | None:
+        """Not normalised yet. None where it cannot be had: the job is answered."""
         space, preprocessing = self._manifest.design_space, self._manifest.preprocessing
         try:
-            x = images.prepare(job.model_input, resolution, space, preprocessing)
+            x = images.at(job.model_input, resolution, space, preprocessing)
         except GatewayError as error:
             job.fail(error)
             return None
@@ -100,19 +101,17 @@ class BatchRunner:
             return None
         return x
 
-    def _run_alone(self, arch: Architecture, pair: tuple[Job, Values], taken_ms: float) -> None:
+    def _run_alone(self, arch: Architecture, pair: _Prepared, taken_ms: float) -> None:
         try:
             self._run(arch, [pair], taken_ms)
         except Exception:
             _LOG.exception("the engine failed on %s", arch.id)
             pair[0].fail(GatewayError())
 
-    def _run(
-        self, arch: Architecture, prepared: Sequence[tuple[Job, Values]], taken_ms: float
-    ) -> float:
+    def _run(self, arch: Architecture, prepared: Sequence[_Prepared], taken_ms: float) -> float:
         """Answer all of them; what the engine took, in ms."""
         inputs = [x for _, x in prepared]
-        ran = self._lane.run(arch, _joined(inputs))
+        ran = self._lane.run(arch, images.together(inputs, self._manifest.preprocessing))
         self._times.record(arch.id, len(ran.logits), ran.compute_ms)
         _log_batch(arch.id, len(inputs), ran)
         # Once for all: each numpy call gives up the interpreter's lock, and waits for it.
@@ -132,17 +131,6 @@ class BatchRunner:
 
     def _now_ms(self) -> float:
         return self._clock() * 1000
-
-
-def _joined(inputs: Sequence[Values]) -> Values:
-    """[B, ...] of some [b, ...], all C-contiguous. In one call that keeps the interpreter's lock:
-    numpy would give it up, and wait for it, once for each of them."""
-    if len(inputs) == 1:
-        return inputs[0]
-    first = inputs[0]
-    joined: Any = np.frombuffer(bytearray().join(x.data for x in inputs), first.dtype)
-    values: Values = joined.reshape(-1, *first.shape[1:])
-    return values
 
 
 def _log_batch(subnet: str, requests: int, ran: Ran) -> None:

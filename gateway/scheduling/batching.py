@@ -3,7 +3,7 @@
 In the spirit of SlackFit (Khare et al., SuperServe, NSDI 2025), which takes the slowest (subnet,
 batch) that fits the slack of the most urgent request. Here the batch is everyone who may share the
 subnet, and what has to fit is the batch, then all others at their cheapest, then those who are
-expected to come.
+expected to come, and of a burst what a dear subnet cannot keep up with.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Protocol
 
 from gateway.scheduling.ladder import Ladder
 from gateway.select import Candidate
+
+SUSTAINED = 0.5
+BURST_MS = 200.0
+"""For how long a burst is taken to last, where a subnet is too dear for it."""
 
 CostMs = Callable[[str, int], float]
 """Expected engine milliseconds of a subnet for so many images."""
@@ -52,14 +56,23 @@ class Batch:
 class Load:
     """What a decision takes into account besides the queue.
 
-    `workers` share it; `margin` is the factor by which a run may exceed its expectation;
-    `reserve_ms` is work expected to come within the time that the queue has.
+    `workers` share it; `margin` is the factor by which a run may exceed its expectation. What has
+    been coming in would take the share `busy` of the workers' time at its cheapest, and is expected
+    to go on for `window_ms`.
     """
 
     workers: int
     max_rows: int
     margin: float = 1.3
-    reserve_ms: float = 0.0
+    busy: float = 0.0
+    window_ms: float = 0.0
+
+    def reserve_ms(self, times: float) -> float:
+        """Of each worker's time, for what comes, where all of it costs so many times the cheapest:
+        what the window brings at its cheapest, and what piles up in a burst beyond half of the
+        workers' time. They do not have the cores to themselves."""
+        piling_up = max(0.0, self.busy * times - SUSTAINED)
+        return self.busy * self.window_ms + BURST_MS * piling_up
 
 
 def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: Load) -> Batch:
@@ -82,7 +95,7 @@ def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: L
 
     step = bisect_left(range(last), True, key=holds)
     if step == last and not _holds(
-        queue, rungs[last], sharing(last), now_ms, cost_ms, replace(load, reserve_ms=0.0)
+        queue, rungs[last], sharing(last), now_ms, cost_ms, replace(load, busy=0.0)
     ):
         return _most(queue, now_ms, cost_ms, load)
     return Batch(rungs[step].subnet, sharing(step))
@@ -146,9 +159,12 @@ def _holds(
     taken = set(places)
     rows = sum(queue[place].rows for place in places)
     ends_ms = now_ms + load.margin * cost_ms(rung.subnet, rows)
-    if ends_ms + load.reserve_ms > queue[0].until_ms:
+    cheapest = queue[0].ladder.cheapest.subnet
+    times = cost_ms(rung.subnet, load.max_rows) / cost_ms(cheapest, load.max_rows)
+    reserve_ms = load.reserve_ms(times)
+    if ends_ms + reserve_ms > queue[0].until_ms:
         return False
-    work_ms = ends_ms - now_ms + load.reserve_ms
+    work_ms = ends_ms - now_ms + reserve_ms
     for place, other in enumerate(queue):
         if place not in taken:
             work_ms += load.margin * other.least_ms

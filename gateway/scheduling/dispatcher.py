@@ -111,8 +111,9 @@ class Dispatcher(Generic[J]):
             return None
         # A rate is taken to hold for as long as it has been looked at, and no longer.
         window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
-        limits, to_come_ms = self._limits, self._arrivals.rate(now_ms) * window_ms
-        load = Load(limits.workers, limits.max_rows, MARGIN, to_come_ms / limits.workers)
+        limits = self._limits
+        busy = self._arrivals.rate(now_ms) / limits.workers
+        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms)
         batch = next_batch(list(self._queue), now_ms, self._expected_ms, load)
         jobs = self._queue.take(batch.places)
         rows = sum(job.rows for job in jobs)

@@ -32,7 +32,7 @@ def test_as_many_hold_and_one_fewer_does_not(rate: float) -> None:
     ]  # fmt: skip
     assert fewer.outcome.attainment < 0.99 <= needed.outcome.attainment
     assert needed.rate_each * needed.replicas == pytest.approx(rate)
-    assert more.outcome.accuracy >= needed.outcome.accuracy
+    assert more.outcome.accuracy >= needed.outcome.accuracy - 1e-6, "the late ones' is not in it"
 
 
 def test_a_replica_carries_less_than_a_worker_that_never_waits() -> None:
@@ -100,7 +100,7 @@ def test_however_little_one_rate_says_of_the_next_rows_and_capacity_agree(
 
 def test_few_random_requests_are_not_all_there_is_to_a_long_deadline() -> None:
     found = plan(replica(deadline_ms=1000.0), Poisson(1), 1.0, 0.99)
-    assert 100 < found.capacity < 200, "all that come within one deadline are in time"
+    assert 100 < found.capacity < 200 / 0.99, "all that come within one deadline are in time"
 
 
 def test_a_deadline_that_nothing_holds() -> None:

@@ -53,7 +53,15 @@ def test_a_margin_and_work_to_come_count() -> None:
     queue = [waiting(5.5)]
     assert next_batch(queue, 0.0, cost_ms, ALONE).subnet == "s2"
     assert next_batch(queue, 0.0, cost_ms, Load(1, 8, margin=1.3)).subnet == "s1"
-    assert next_batch(queue, 0.0, cost_ms, Load(1, 8, 1.0, reserve_ms=1.0)).subnet == "s1"
+    assert next_batch(queue, 0.0, cost_ms, Load(1, 8, 1.0, 0.1, 10.0)).subnet == "s1"
+
+
+def test_what_cannot_keep_up_with_a_burst_runs_only_where_there_is_time_for_it() -> None:
+    # Of eight images s1 costs 17/9 times s0, and s2 33/9: of the time 0.5, 0.94 and 1.8.
+    load = Load(1, 8, 1.0, busy=0.5)
+    assert next_batch([waiting(30.0)], 0.0, cost_ms, load).subnet == "s0"
+    assert next_batch([waiting(100.0)], 0.0, cost_ms, load).subnet == "s1"
+    assert next_batch([waiting(300.0)], 0.0, cost_ms, load).subnet == "s2"
 
 
 def test_those_who_want_the_same_run_together() -> None:
@@ -107,11 +115,12 @@ def queues(draw: st.DrawFn) -> list[Request]:
     return sorted(made, key=lambda w: w.until_ms)
 
 
-@given(queues(), st.integers(1, 3), st.floats(1, 2), st.floats(0, 5))
+@given(queues(), st.integers(1, 3), st.floats(1, 2), st.floats(0, 3), st.floats(0, 100))
 def test_whoever_is_in_a_batch_is_satisfied_by_it(
-    queue: list[Request], workers: int, margin: float, reserve_ms: float
+    queue: list[Request], workers: int, margin: float, busy: float, window_ms: float
 ) -> None:
-    batch = next_batch(queue, 0.0, cost_ms, Load(workers, 8, margin, reserve_ms))
+    load = Load(workers, 8, margin, busy, window_ms)
+    batch = next_batch(queue, 0.0, cost_ms, load)
     left_out = queue[: batch.places[0]]
     for left in left_out:
         too_late = margin * cost_ms(left.ladder.cheapest.subnet, left.rows) > left.until_ms
