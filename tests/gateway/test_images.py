@@ -174,6 +174,24 @@ def test_a_tensor_of_the_wrong_form_is_refused(
     assert caught.value.field == field
 
 
+@given(st.lists(st.tuples(st.integers(0, 255), st.floats(width=32)), max_size=4))
+def test_finite_values_are_taken_and_no_others(
+    space: DesignSpace, changes: list[tuple[int, float]]
+) -> None:
+    x = np.zeros((1, 1, 16, 16), np.float32)
+    for place, value in changes:
+        x.flat[place] = value
+    if np.isfinite(x).all():
+        images.size_of(raw(x), space, 4)
+    else:
+        with pytest.raises(InvalidRequest, match="finite"):
+            images.size_of(raw(x), space, 4)
+
+
+def test_finite_values_whose_sum_is_not_are_taken(space: DesignSpace) -> None:
+    images.size_of(raw(np.full((1, 1, 16, 16), 3e38, np.float32)), space, 4)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_values_are_finite(value: float, space: DesignSpace) -> None:
     x = np.zeros((1, 1, 16, 16), np.float32)
