@@ -30,6 +30,7 @@ from gateway.client_values import (
     report_requests,
     reported,
     select_request,
+    timeout_s,
 )
 from gateway.credentials import Credentials
 from gateway.exports.key import DEFAULT_FORMAT
@@ -81,7 +82,7 @@ class AsyncClient:
         request = infer_request(given, constraints or self._constraints)
         with self._calling("Infer", constraints or self._constraints) as call:
             response = await self._stub.Infer(
-                request, timeout=deadline_s or self._deadline_s, metadata=call.metadata
+                request, timeout=timeout_s(deadline_s, self._deadline_s), metadata=call.metadata
             )
             return call.answered(inferred(self.target, response))
 
@@ -92,16 +93,16 @@ class AsyncClient:
     ) -> AsyncIterator[Inferred | CallError]:
         """An answer to each, in order, or the error it ended with; each has the deadline from when
         the gateway reads it. Raises `CallError` where the stream itself ends early, as it does
-        where a gateway drains."""
-        asked = constraints or self._constraints
+        where a gateway drains; and, once what came before is answered, what `given` raises, and
+        `InvalidRequest` for one of it that cannot be asked."""
+        asked, broken = constraints or self._constraints, list[Exception]()
 
         async def requests() -> AsyncIterator[gateway_pb2.InferRequest]:
-            if isinstance(given, AsyncIterable):
-                async for each in given:
+            try:
+                async for each in _each(given):
                     yield infer_request(each, asked, self._deadline_s)
-            else:
-                for each in given:
-                    yield infer_request(each, asked, self._deadline_s)
+            except Exception as error:  # gRPC would cancel the caller's task, and lose it
+                broken.append(error)
 
         with self._calling("InferStream", asked) as call:
             stream = self._stub.InferStream(requests(), metadata=call.metadata)
@@ -113,6 +114,8 @@ class AsyncClient:
                         yield error
             finally:
                 stream.cancel()
+        if broken:
+            raise broken[0]
 
     async def select(
         self, constraints: Constraints | None = None, max_resolution: int | None = None
@@ -193,3 +196,12 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+async def _each(given: AsyncIterable[Input] | Iterable[Input]) -> AsyncIterator[Input]:
+    if isinstance(given, AsyncIterable):
+        async for each in given:
+            yield each
+    else:
+        for each in given:
+            yield each

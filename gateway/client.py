@@ -4,8 +4,8 @@
 ...     client.infer(Path("bag.png").read_bytes()).label     # doctest: +SKIP
 'bag'
 
-Calls that a gateway turned away because it drains, or is full, are tried again while the deadline
-lasts, after the time it names. Safe to use from several threads.
+Calls that a gateway turned away because it drains, or is full, are tried up to five times while the
+deadline lasts, each after the time it names. Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from gateway.client_values import (
     report_requests,
     reported,
     select_request,
+    timeout_s,
 )
 from gateway.credentials import Credentials
 from gateway.exports.key import DEFAULT_FORMAT
@@ -77,7 +78,7 @@ class Client:
         request = infer_request(given, constraints or self._constraints)
         with self._calling("Infer", constraints or self._constraints) as call:
             response = self._stub.Infer(
-                request, timeout=deadline_s or self._deadline_s, metadata=call.metadata
+                request, timeout=timeout_s(deadline_s, self._deadline_s), metadata=call.metadata
             )
             return call.answered(inferred(self.target, response))
 
@@ -86,11 +87,20 @@ class Client:
     ) -> Iterator[Inferred | CallError]:
         """An answer to each, in order, or the error it ended with; each has the deadline from when
         the gateway reads it. `given` is taken from while answers come, in a thread. Raises
-        `CallError` where the stream itself ends early, as it does where a gateway drains."""
-        asked = constraints or self._constraints
-        requests = (infer_request(each, asked, self._deadline_s) for each in given)
+        `CallError` where the stream itself ends early, as it does where a gateway drains; and, once
+        what came before is answered, what `given` raises, and `InvalidRequest` for one of it that
+        cannot be asked."""
+        asked, broken = constraints or self._constraints, list[Exception]()
+
+        def requests() -> Iterator[gateway_pb2.InferRequest]:
+            try:
+                for each in given:
+                    yield infer_request(each, asked, self._deadline_s)
+            except Exception as error:  # gRPC would make a status of it, and lose it
+                broken.append(error)
+
         with self._calling("InferStream", asked) as call:
-            stream = self._stub.InferStream(requests, metadata=call.metadata)
+            stream = self._stub.InferStream(requests(), metadata=call.metadata)
             try:
                 for response in stream:
                     try:
@@ -99,6 +109,8 @@ class Client:
                         yield error
             finally:
                 stream.cancel()
+        if broken:
+            raise broken[0]
 
     def select(
         self, constraints: Constraints | None = None, max_resolution: int | None = None

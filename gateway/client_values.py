@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,14 @@ class CallError(ValueError):
     ) -> None:
         self.code, self.retry_after_s = code, retry_after_s
         super().__init__(f"{target}: {code}: {message}")
+
+
+def timeout_s(given: float | None, default: float) -> float:
+    """The deadline of a call, in seconds. Raises `InvalidRequest` for what is none."""
+    seconds = default if given is None else given
+    if not 0 <= seconds < math.inf:
+        raise InvalidRequest("deadline_s", seconds, "a finite number of seconds, not below 0")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from gateway.engines.costs import Line
 SMOOTHING_S = 2.0  # the time in which an old ratio loses all but a third of its weight
 NEWEST_AT_LEAST, NEWEST_AT_MOST = 0.05, 0.5
 """Of the weight: however fast runs follow one another; and of one that took long by accident."""
+HANDLING_MS, GROWTH = 4.0, 2.0
+"""What handling an image took counts up to so much, or so many times the mean. One huge image says
+nothing of the next, and nobody would be in time until it is forgotten; several raise the mean."""
 FRESH_S = 1.0
 """What is older fades: what ran lately may have been shut out because it was slow, and only runs
 can say that it no longer is."""
@@ -48,6 +51,7 @@ class EngineTimes:
         self._lock = threading.Lock()
         self._subnets: dict[str, Mean] = {}
         self._all = self._handling = Mean(0.0, -math.inf)
+        self.failed_batches = 0  # whose requests were then run one by one
 
     def record(self, subnet: str, images: int, ms: float) -> float:
         """Take in what one run took. Returns what was expected of it, in ms."""
@@ -64,7 +68,13 @@ class EngineTimes:
         """Take in what decoding, resizing, normalising and answering took."""
         now = self._clock()
         with self._lock:
-            self._handling = _updated(self._handling, ms / images, 0.0, now)
+            most = max(HANDLING_MS, GROWTH * self._handling.now(0.0, now))
+            self._handling = _updated(self._handling, min(most, ms / images), 0.0, now)
+
+    def record_failure(self) -> None:
+        """The engine failed on a batch of more than one request."""
+        with self._lock:
+            self.failed_batches += 1
 
     def expected_ms(self, subnet: str, images: int) -> float:
         """What a worker is expected to need for so many images, handling included."""

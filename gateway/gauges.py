@@ -43,6 +43,9 @@ class Gauged(Protocol):
     def worker_failures(self) -> int: ...
 
     @property
+    def failed_batches(self) -> int: ...
+
+    @property
     def engine(self) -> _Engine: ...
 
     def device_classes(self) -> Iterable[DeviceClassInfo]: ...
@@ -108,11 +111,17 @@ class _Failures(Collector):
             "compofa_worker_failures", "Engine workers that failed and were replaced."
         )
         workers.add_metric([], self._pipeline.worker_failures)
+        batches = CounterMetricFamily(
+            "compofa_failed_batches",
+            "Runs of several requests that failed; each was then tried alone.",
+        )
+        batches.add_metric([], self._pipeline.failed_batches)
         compilations = CounterMetricFamily(
             "compofa_compile_failures", "Subnets that could not be compiled whole."
         )
         compilations.add_metric([], self._pipeline.engine.compile_failures)
         yield workers
+        yield batches
         yield compilations
 
 

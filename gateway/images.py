@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from gateway.errors import InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.request import ImageInput, ModelInput, TensorInput
 from supernet.design_space import DesignSpace
 from supernet.manifest import AnyPreprocessing, Preprocessing
@@ -26,6 +27,10 @@ from supernet.skeleton import Inputs
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 50_000_000  # an image that decodes to more is refused before it is decoded
+MAX_SIDE = 65_535  # pixels, as JPEG has it: what resizing keeps grows with the side
+MAX_SCANNED = 20 * MAX_PIXELS
+"""Pixels of all scans of a JPEG: each goes through all of it again, and may take few bytes."""
+_SCAN, _OF_JPEG = b"\xff\xda", ("JPEG", "MPO")  # elsewhere a 0xff is followed by 0
 ELEMENTS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 """On the wire, by what protocols call them."""
 
@@ -133,9 +138,12 @@ def decode(data: bytes, resolution: int, channels: int, box: ChooseBox = _whole)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_pixels(image)
+            _check_scans(image, data)
             small = _shrunk(image, resolution, "L" if channels == 1 else "RGB", box)
     except InvalidRequest:
         raise
+    except MemoryError:
+        raise GatewayError() from None  # ours, and not the caller's
     except Exception:  # whatever a decoder does with hostile bytes is the caller's mistake
         raise InvalidRequest(
             "image", bytes(data[:16]), f"one whole image: {_either(FORMATS)}"
@@ -207,6 +215,15 @@ def _check_pixels(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InvalidRequest("image", f"{width}x{height}", f"at most {MAX_PIXELS} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise InvalidRequest("image", f"{width}x{height}", f"sides of at most {MAX_SIDE} pixels")
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    scans, (width, height) = data.count(_SCAN), image.size
+    if image.format in _OF_JPEG and scans * width * height > MAX_SCANNED:
+        expected = f"fewer, so that all scan at most {MAX_SCANNED} pixels"
+        raise InvalidRequest("image", f"{scans} scans of {width}x{height}", expected)
 
 
 def _shrunk(image: Image.Image, resolution: int, mode: str, choose: ChooseBox) -> Image.Image:
@@ -227,13 +244,16 @@ def _shrunk(image: Image.Image, resolution: int, mode: str, choose: ChooseBox) -
         plain = plain.convert(mode)
     if plain.size != size or box != (0, 0, *size):
         plain = plain.resize(size, Image.Resampling.BILINEAR, box)
-    ImageOps.exif_transpose(plain, in_place=True)
+    with suppress(Exception):  # what cannot be read turns nothing
+        ImageOps.exif_transpose(plain, in_place=True)
     return plain
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """A 16-bit grayscale image at 8 bits; Pillow's own conversion would clip it."""
-    return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    plain = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    plain.info = image.info  # says which way up it is
+    return plain
 
 
 def _either(names: tuple[str, ...]) -> str:

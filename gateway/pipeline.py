@@ -119,6 +119,11 @@ class Pipeline:
         return self._scheduler.failures
 
     @property
+    def failed_batches(self) -> int:
+        """How often the engine failed on requests that ran together."""
+        return self._times.failed_batches
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return self.manifest.labels
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,6 +12,10 @@ from dataclasses import dataclass
 from gateway.engines.backend import Program
 from gateway.engines.usage import Usage
 from supernet.architecture import Architecture
+
+FAILED_FOR_S = 5.0
+"""A subnet that could not be compiled is not tried again for so long: who waits for it hears at
+once what the first of them heard, and a batch of it is not as many compilations."""
 
 Compile = Callable[[Architecture], Program]
 SizeOf = Callable[[Architecture], int]
@@ -31,9 +37,17 @@ class WholeSubnets:
     which is given up meanwhile ends with it; the memory is free once its runners are gone.
     """
 
-    def __init__(self, compile_: Compile, size_of: SizeOf, usage: Usage, max_bytes: int) -> None:
+    def __init__(
+        self,
+        compile_: Compile,
+        size_of: SizeOf,
+        usage: Usage,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._compile, self._size_of, self._usage = compile_, size_of, usage
-        self._max_bytes = max_bytes
+        self._max_bytes, self._clock = max_bytes, clock
+        self._failed: dict[Architecture, tuple[float, BaseException]] = {}  # when, and of what
         self.given_up = 0  # how many, ever
         self.failures = 0  # of compilations
         self._lock = threading.Lock()
@@ -62,11 +76,14 @@ class WholeSubnets:
         return self._ready.get(arch)
 
     def obtain(self, arch: Architecture) -> Whole:
-        """Compiled now where it is not ready. Raises what compiling raises."""
+        """Compiled now where it is not ready. Raises what compiling raises, or raised just now."""
         with self._lock:
             ready = self._ready.get(arch)
             if ready is not None:
                 return ready
+            failed_at, error = self._failed.get(arch, (-math.inf, None))
+            if error is not None and self._clock() - failed_at < FAILED_FOR_S:
+                raise error
             future = self._under_way.get(arch)
             ours = future is None
             if future is None:
@@ -92,12 +109,14 @@ class WholeSubnets:
         except BaseException as error:
             with self._lock:
                 self.failures += 1
+                self._failed[arch] = self._clock(), error
                 del self._under_way[arch]
             future.set_exception(error)
             return
         counts = self._usage.counts()
         with self._lock:
             self._ready[arch] = whole
+            self._failed.pop(arch, None)
             del self._under_way[arch]
             self._make_room(arch, counts)
         future.set_result(whole)

@@ -77,6 +77,7 @@ class BatchRunner:
             compute_ms = self._run(arch, prepared, taken_ms)
         except Exception as error:  # of a runtime: of whatever kind
             if len(prepared) > 1:
+                self._times.record_failure()
                 _LOG.warning("a batch of %d failed, now one by one: %s", len(prepared), error)
             for pair in prepared:
                 self._run_alone(arch, pair, taken_ms)

@@ -8,6 +8,7 @@ expected to come, and of a burst what a dear subnet cannot keep up with.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -101,11 +102,20 @@ def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: L
     return Batch(rungs[step].subnet, sharing(step))
 
 
+def overdue_batch(queue: Sequence[Waiting], cost_ms: CostMs, load: Load) -> Batch:
+    """The first, which has no deadline and whose patience is over, with all who may share its
+    cheapest subnet: the sooner the crowd is gone the better for everybody."""
+    rung = queue[0].ladder.cheapest
+    return Batch(rung.subnet, _sharing(queue, 0, rung, 1.0, -math.inf, cost_ms, load))
+
+
 def _most(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: Load) -> Batch:
     """The largest batch that ends in time for all in it, through the cheapest subnet of its first;
     of equals the one that begins first. Left out are only those who have waited for more than half
     of their time, so that none that is just in a hurry has to pay for a crowd."""
     most, rows = Batch(queue[0].ladder.cheapest.subnet, (0,)), 0
+    if queue[0].until_ms < now_ms:
+        most = overdue_batch(queue, cost_ms, load)
     for first, begins in enumerate(queue):
         rung = begins.ladder.cheapest
         left_ms = begins.until_ms - now_ms

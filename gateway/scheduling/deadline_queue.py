@@ -69,16 +69,17 @@ class DeadlineQueue(Generic[J]):
             self._give_up(place)
         return jobs
 
-    def gives_way(self, newcomer: J) -> J:
+    def gives_way(self, newcomer: J, *, before: bool = False) -> J:
         """Who has to go where there is one too many: of the device class that would have the most
-        jobs, the one with the latest deadline. The newcomer itself, unless its class has fewer
-        than another."""
+        jobs, the one with the latest deadline; with `before`, of those whose turn is before the
+        newcomer's. The newcomer itself, unless its class has fewer than another."""
         counts = self._places + Counter([newcomer.device_class])
         most = max(counts.values())
         if counts[newcomer.device_class] == most:
             return newcomer
         crowd = {name for name, count in counts.items() if count == most}
-        return next(job for job in reversed(self._jobs) if job.device_class in crowd)
+        jobs = list(self.before(newcomer)) if before else self._jobs
+        return next((job for job in reversed(jobs) if job.device_class in crowd), newcomer)
 
     def _give_up(self, place: int) -> None:
         job = self._jobs.pop(place)

@@ -11,12 +11,13 @@ from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
 from gateway.scheduling.arrivals import MEMORY_MS, Arrivals
-from gateway.scheduling.batching import CostMs, Load, Waiting, next_batch
+from gateway.scheduling.batching import CostMs, Load, Waiting, next_batch, overdue_batch
 from gateway.scheduling.deadline_queue import DeadlineQueue, Queued
 
 PATIENCE_MS = 1000.0
 """A request without a deadline is queued as if it had one so far off: it can be overtaken, but not
-for ever, and it steps down its ladder like any other. It is never given up."""
+for ever, and it steps down its ladder like any other. It is never given up. Those whose patience is
+over get every second batch, so that neither they nor those with deadlines wait for the other."""
 MARGIN = 1.3  # a run may take so many times what is expected of it
 SHORTEST_RETRY_S = 0.05
 
@@ -58,6 +59,7 @@ class Dispatcher(Generic[J]):
         self._arrivals = Arrivals()
         self._busy_until: dict[Hashable, float] = {}  # by worker, expected
         self._pending: set[int] = set()  # by number
+        self._had_overdue = False  # whether the last batch began with one past its patience
 
     def __iter__(self) -> Iterator[J]:
         """Those who wait, whose turn is next first."""
@@ -79,17 +81,31 @@ class Dispatcher(Generic[J]):
         those of a class that has more."""
         losers: list[J] = []
         error = self._late_alone(job, now_ms)
-        while error is None and (error := self._too_many(job, now_ms)) is not None:
-            loser = self._queue.gives_way(job)
-            if loser is not job:
-                self.forget(loser)
-                losers.append(loser)
-                error = None
         if error is None:
-            self._queue.add(job)
-            self._pending.add(job.number)
-            self._arrivals.add(job.least_ms, now_ms)
-        return Admission(error, tuple(losers))
+            error = self._make_room(job, now_ms, losers)
+        if error is not None:
+            for loser in losers:  # for nothing: they stay
+                self._queue.add(loser)
+                self._pending.add(loser.number)
+            return Admission(error, ())
+        self._queue.add(job)
+        self._pending.add(job.number)
+        self._arrivals.add(job.least_ms, now_ms)
+        return Admission(None, tuple(losers))
+
+    def _make_room(self, job: J, now_ms: float, losers: list[J]) -> GatewayError | None:
+        """Take out who has to give way for a job, into `losers`: of its time no more than the job
+        itself takes. Why it cannot be taken even so; None where it can."""
+        freed_ms = 0.0
+        while (error := self._too_many(job, now_ms)) is not None:
+            is_late = isinstance(error, DeadlineExceeded)  # those after it take none of its time
+            loser = self._queue.gives_way(job, before=is_late)
+            if loser is job or freed_ms >= job.least_ms:
+                return error
+            self.forget(loser)
+            losers.append(loser)
+            freed_ms += loser.least_ms if is_late else 0.0
+        return None
 
     def forget(self, job: J) -> None:
         """It is answered, or its caller has given it up."""
@@ -114,7 +130,12 @@ class Dispatcher(Generic[J]):
         limits = self._limits
         busy = self._arrivals.rate(now_ms) / limits.workers
         load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms)
-        batch = next_batch(list(self._queue), now_ms, self._expected_ms, load)
+        queue = list(self._queue)
+        if first.until_ms < now_ms and not self._had_overdue:
+            batch = overdue_batch(queue, self._expected_ms, load)
+        else:
+            batch = next_batch(queue, now_ms, self._expected_ms, load)
+        self._had_overdue = queue[batch.places[0]].until_ms < now_ms
         jobs = self._queue.take(batch.places)
         rows = sum(job.rows for job in jobs)
         self._busy_until[worker] = now_ms + self._expected_ms(batch.subnet, rows)

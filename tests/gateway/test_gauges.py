@@ -25,6 +25,7 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
         pending=0,
         max_pending=9,
         worker_failures=0,
+        failed_batches=3,
         engine=engine,
         device_classes=lambda: [ALPHA],
     )
@@ -34,6 +35,7 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     value, alpha = registry.get_sample_value, {"device_class": "alpha"}
     assert value("compofa_whole_subnets") == 3
     assert value("compofa_worker_failures_total") == 2
+    assert value("compofa_failed_batches_total") == 3
     assert value("compofa_compile_failures_total") == 1
     assert value("compofa_queue_depth") == 7
     assert value("compofa_queue_limit") == 9

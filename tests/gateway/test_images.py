@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import time
 import zlib
 from contextlib import suppress
 
@@ -97,15 +98,43 @@ def test_orientation_is_applied() -> None:
     assert images.decode(buffer.getvalue(), 8, 1)[-1].min() == 255
 
 
-def bomb(side: int) -> bytes:
-    """A PNG that claims `side` x `side` pixels and holds none."""
+def test_orientation_is_applied_to_sixteen_bits_too() -> None:
+    pixels = np.zeros((8, 8), np.uint16)
+    pixels[0] = 65535
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    assert images.decode(buffer.getvalue(), 8, 1)[-1].min() == 255
+
+
+def test_a_header_that_says_nothing_turns_nothing() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(8, 8)).save(buffer, "JPEG", exif=b"Exif\0\0garbage!")
+    assert images.decode(buffer.getvalue(), 8, 1).shape == (8, 8, 1)
+
+
+def test_a_jpeg_that_scans_its_pixels_again_and_again_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((3000, 3000), np.uint8)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    assert images.decode(data, 16, 1).shape == (16, 16, 1)
+    last = data.rindex(b"\xff\xda")
+    again = data[:last] + data[last:-2] * 120 + data[-2:]
+    began = time.perf_counter()
+    with pytest.raises(InvalidRequest, match=r"image: expected fewer, .*scans of 3000x3000"):
+        images.decode(again, 16, 1)
+    assert time.perf_counter() - began < 0.2
+
+
+def bomb(width: int, height: int | None = None) -> bytes:
+    """A PNG that claims so many pixels, or a square of them, and holds none."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height or width, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
@@ -119,8 +148,20 @@ def bomb(side: int) -> bytes:
         encoded(noise(8, 8), "GIF"),
         bomb(60_000),
         bomb(8_000),
+        bomb(1_000_000, 1),
+        bomb(1, 1_000_000),
     ],
-    ids=["garbage", "header only", "half a PNG", "half a JPEG", "GIF", "bomb", "smaller bomb"],
+    ids=[
+        "garbage",
+        "header only",
+        "half a PNG",
+        "half a JPEG",
+        "GIF",
+        "bomb",
+        "smaller bomb",
+        "wide",
+        "high",
+    ],
 )
 def test_what_is_not_an_image_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"^image: expected ") as caught:

@@ -350,6 +350,7 @@ async def test_one_bad_input_does_not_fail_its_neighbours(
     results = await asyncio.gather(*waiting, return_exceptions=True)
     kinds = [type(result) for result in results]
     assert kinds == [Answer, InvalidRequest, GatewayError, Answer]
+    assert pipeline.failed_batches == 1
     await first
     assert pipeline.worker_failures == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 
 from gateway.async_client import AsyncClient
 from gateway.client import CallError, Client, Constraints, Inferred
+from gateway.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.services.conftest import GatewayProcess, Start
 
 ALPHA = Constraints("alpha")
@@ -41,6 +45,42 @@ def test_a_stream_yields_answers_and_errors(gateway: GatewayProcess) -> None:
     assert [type(answer) for answer in answers] == [Inferred, CallError, Inferred]
     assert isinstance(answers[1], CallError)
     assert answers[1].code == "INVALID_ARGUMENT"
+
+
+def test_what_goes_wrong_while_a_stream_is_asked_is_raised_after_the_answers(
+    gateway: GatewayProcess,
+) -> None:
+    def given() -> Iterator[bytes]:
+        yield png()
+        raise KeyError("the caller's own")
+
+    with Client(gateway.target, ALPHA) as client:
+        with pytest.raises(KeyError, match="the caller's own"):
+            list(client.infer_stream(given()))
+        with pytest.raises(InvalidRequest):
+            list(client.infer_stream([np.zeros((1, 1, 16, 16), np.complex64)]))
+
+
+async def test_nor_does_it_cancel_who_asks_in_an_event_loop(gateway: GatewayProcess) -> None:
+    seen: list[type] = []
+
+    async def ask(client: AsyncClient) -> None:
+        async for answer in client.infer_stream([png(), np.zeros((1, 1), np.complex64)]):
+            seen.append(type(answer))
+
+    async with AsyncClient(gateway.target, ALPHA) as client:
+        with pytest.raises(InvalidRequest):
+            await ask(client)
+    assert seen == [Inferred]
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_a_deadline_that_is_none_is_refused(gateway: GatewayProcess, seconds: float) -> None:
+    with Client(gateway.target, ALPHA) as client:
+        with pytest.raises(InvalidRequest, match="deadline_s"):
+            client.infer(png(), deadline_s=seconds)
+        with pytest.raises(CallError, match="DEADLINE_EXCEEDED"):
+            client.infer(png(), deadline_s=0.0)
 
 
 def test_a_stream_that_is_left_early_leaves_nothing_behind(gateway: GatewayProcess) -> None:

@@ -16,7 +16,7 @@ from gateway.engines.engine import Engine
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.openvino_backend import OpenvinoBackend
 from gateway.engines.usage import Usage
-from gateway.engines.whole_subnets import WholeSubnets
+from gateway.engines.whole_subnets import FAILED_FOR_S, WholeSubnets
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.extract import extract, pieces
@@ -116,6 +116,24 @@ def test_a_compilation_that_fails_is_counted_and_left_alone(
     assert lane.run(parts.space.largest, X).way == "chain"
 
 
+def test_what_could_not_be_compiled_is_not_tried_again_at_once(parts: Parts) -> None:
+    now = 0.0
+
+    def fails(arch: Architecture) -> Program:
+        parts.compiled.append(arch)
+        raise MemoryError("cannot allocate")
+
+    whole = WholeSubnets(fails, parts.size_of, parts.usage, 10**6, lambda: now)
+    for _ in range(9):
+        with pytest.raises(MemoryError):
+            whole.obtain(parts.space.largest)
+    assert (len(parts.compiled), whole.failures) == (1, 1)
+    now = FAILED_FOR_S
+    with pytest.raises(MemoryError):
+        whole.obtain(parts.space.largest)
+    assert len(parts.compiled) == 2
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 def test_what_compiles_gives_way_to_what_serves(folded_supernet: Supernet) -> None:
     seen: list[int] = []
@@ -180,7 +198,8 @@ def test_a_failed_compilation_reaches_whoever_waits_and_is_tried_again(parts: Pa
             raise RuntimeError("no")
         return parts.compile(arch)
 
-    whole = WholeSubnets(first_fails, parts.size_of, parts.usage, 10**6)
+    times = iter((0.0, FAILED_FOR_S))
+    whole = WholeSubnets(first_fails, parts.size_of, parts.usage, 10**6, lambda: next(times))
     with pytest.raises(RuntimeError, match="no"):
         whole.obtain(parts.space.largest)
     assert whole.obtain(parts.space.largest).size_bytes > 0

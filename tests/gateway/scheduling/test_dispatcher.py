@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.select import Candidate
 
 SMALL, LARGE = Candidate("small", 16, 0.8, 1.0), Candidate("large", 16, 0.9, 2.0)
 BOTH = Ladder((LARGE, SMALL), {"large": LARGE, "small": SMALL})
+ONLY_SMALL = Ladder((SMALL,), {"small": SMALL})
 IMAGE_MS = {"small": 10.0, "large": 40.0}
 NUMBERS = itertools.count()
 
@@ -27,10 +29,11 @@ class Request:
     rows: int = 1
     least_ms: float = 10.0
     number: int = field(default_factory=lambda: next(NUMBERS))
+    last: float | None = None
 
     @property
     def last_ms(self) -> float:
-        return self.until_ms
+        return self.until_ms if self.last is None else self.last
 
 
 def dispatcher(max_pending: int = 100, workers: int = 1) -> Dispatcher[Request]:
@@ -89,6 +92,67 @@ def test_a_class_that_has_more_gives_way() -> None:
     another = ours.admit(Request(2000.0), 0.0)
     assert isinstance(another.refused, QueueFull)
     assert ours.retry_after_s == pytest.approx(0.05)
+
+
+def test_who_would_be_late_all_the_same_drives_nobody_out() -> None:
+    ours = dispatcher(max_pending=300)
+    crowd = [Request(1000.0) for _ in range(70)]
+    for request in crowd:
+        ours.admit(request, 0.0)
+    ours.next("w", 0.0)
+    waiting = list(ours)
+    hopeless = ours.admit(Request(50.0, device_class="b"), 0.0)
+    assert isinstance(hopeless.refused, DeadlineExceeded)
+    assert (hopeless.given_way, list(ours)) == ((), waiting)
+
+
+def test_a_class_that_has_more_gives_as_much_time_as_is_asked_for_and_no_more() -> None:
+    ours = dispatcher()
+    crowd = [Request(100.0) for _ in range(7)]  # no eighth would be in time
+    for request in crowd:
+        ours.admit(request, 0.0)
+    admission = ours.admit(Request(100.0, device_class="b"), 0.0)
+    assert (admission.refused, admission.given_way) == (None, (crowd[-1],))
+    waiting = list(ours)
+    long = ours.admit(Request(100.0, device_class="c", rows=8, least_ms=80.0), 0.0)
+    assert isinstance(long.refused, DeadlineExceeded)
+    assert list(ours) == waiting, "who has to stay is not lost"
+
+
+def test_patience_has_an_end_under_any_load() -> None:
+    """One without a deadline, and twice as many with one as can be served."""
+    ours = dispatcher()
+    patient = Request(1000.0, last=math.inf)
+    ours.admit(patient, 0.0)
+    now_ms, ran_at = 0.0, None
+    while ran_at is None and now_ms < 5000.0:
+        for _ in range(16):
+            ours.admit(Request(now_ms + 150.0), now_ms)
+        ours.give_up_late(now_ms)
+        batch = ours.next("w", now_ms)
+        assert batch is not None
+        ran_at = now_ms if patient in batch[1] else None
+        now_ms += IMAGE_MS[batch[0]] * len(batch[1])
+        ours.ended("w")
+        for job in batch[1]:
+            ours.forget(job)
+    assert ran_at is not None
+    assert ran_at < 1000.0 + 3 * 80.0
+
+
+def test_those_whose_patience_is_over_leave_every_second_batch_to_others() -> None:
+    ours = dispatcher()
+    for _ in range(100):
+        ours.admit(Request(0.5, last=math.inf, ladder=ONLY_SMALL), 0.0)
+    for _ in range(3):
+        ours.admit(Request(2000.0, device_class="b"), 0.0)
+    kinds = []
+    for _ in range(4):
+        batch = ours.next("w", 1.0)
+        assert batch is not None
+        kinds.append(batch[1][0].device_class)
+        ours.ended("w")
+    assert kinds == ["a", "b", "a", "a"], "where nobody else waits they get all of them"
 
 
 def test_a_burst_is_answered_by_the_small_one_from_its_first_on() -> None:
