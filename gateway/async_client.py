@@ -80,10 +80,9 @@ class AsyncClient:
         """The answer for one encoded image, or for the rows of an array. Raises `CallError`, and
         `InvalidRequest` for what cannot be asked."""
         request = infer_request(given, constraints or self._constraints)
+        seconds = timeout_s(deadline_s, self._deadline_s)
         with self._calling("Infer", constraints or self._constraints) as call:
-            response = await self._stub.Infer(
-                request, timeout=timeout_s(deadline_s, self._deadline_s), metadata=call.metadata
-            )
+            response = await self._stub.Infer(request, timeout=seconds, metadata=call.metadata)
             return call.answered(inferred(self.target, response))
 
     async def infer_stream(

@@ -102,10 +102,9 @@ class Inferred:
     @classmethod
     def of(cls, answer: Answer, labels: Sequence[str]) -> Inferred:
         """An answer made in this process."""
-        best = answer.logits.argmax(axis=1).tolist()
         return cls(
             logits=answer.logits,
-            predictions=tuple(Prediction(index, labels[index]) for index in best),
+            predictions=tuple(Prediction(index, labels[index]) for index in answer.classes),
             subnet=answer.selection.subnet,
             expected_accuracy=answer.selection.accuracy,
             predicted_latency_ms=answer.selection.latency_ms,

@@ -220,8 +220,10 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _check_scans(image: Image.Image, data: bytes) -> None:
+    if image.format not in _OF_JPEG:
+        return
     scans, (width, height) = data.count(_SCAN), image.size
-    if image.format in _OF_JPEG and scans * width * height > MAX_SCANNED:
+    if scans * width * height > MAX_SCANNED:
         expected = f"fewer, so that all scan at most {MAX_SCANNED} pixels"
         raise InvalidRequest("image", f"{scans} scans of {width}x{height}", expected)
 

@@ -30,6 +30,7 @@ from gateway.config import ServerConfig
 from gateway.engines.backend import Backend
 from gateway.engines.net import Net
 from gateway.engines.opening import BYTES_PER_PARAMETER, BackendName, make_backend, make_engine
+from gateway.heap import resident_bytes
 from gateway.opening import settled
 from supernet.architecture import Architecture
 from supernet.complexity import piece_parameters
@@ -82,11 +83,11 @@ def _run(way: str, count: str, artifact: str, engine: Any) -> None:
     net.subnet(chosen[0])  # torch, and the supernet's weights
     convolution = nn.Sequential(nn.Conv2d(3, 8, 3))
     backend.compile("one", lambda: [convolution], (-1, 3, -1, -1)).runner()(_image(backend))
-    before = _resident_bytes()
+    before = resident_bytes()
     kept, weight_bytes = WAYS[way](net, backend, chosen)
     gc.collect()
     found = {"way": way, "subnets": len(chosen), "weight_bytes": weight_bytes}
-    json.dump(found | {"resident_bytes": _resident_bytes() - before}, sys.stdout)
+    json.dump(found | {"resident_bytes": resident_bytes() - before}, sys.stdout)
     del kept
 
 
@@ -112,11 +113,6 @@ def _separate(net: Net, backend: Backend, archs: list[Architecture]) -> tuple[ob
 
 def _image(backend: Backend) -> Any:
     return backend.to_values(np.zeros((1, 3, SIZE, SIZE), np.float32))
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 WAYS: dict[str, Callable[[Net, Backend, list[Architecture]], tuple[object, int]]] = {

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,9 +29,7 @@ class HotSubnets:
     usage: Usage
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS
-    clock: Callable[[], float] = time.monotonic
     interrupt: Callable[[], None] = lambda: None
-    _failed_at: dict[Architecture, float] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -56,20 +53,18 @@ class HotSubnets:
         try:
             self.whole.obtain(arch)
         except Exception as error:  # of whatever kind: what serves must not end for it
-            self._failed_at[arch] = self.clock()
             if not self._stop.is_set():
                 _LOG.warning("compiling %s whole: %s; it runs as a chain", arch.id, error)
             return None
         return arch
 
     def _next(self) -> Architecture | None:
-        now = self.clock()
         for arch, runs in self.usage.counts().items():
             if runs < self.least_runs:
                 return None
-            failed_at = self._failed_at.get(arch)
-            fresh = failed_at is not None and now - failed_at < RETRY_AFTER_S
-            if not fresh and self.whole.get(arch) is None and self.whole.would_stay(arch):
+            if self.whole.failed_s_ago(arch) < RETRY_AFTER_S:
+                continue
+            if self.whole.get(arch) is None and self.whole.would_stay(arch):
                 return arch
         return None
 

@@ -30,6 +30,16 @@ class Whole:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """When, and of what. Not the exception itself: that keeps the frames it went through, and the
+    batches in them."""
+
+    at: float
+    kind: type[BaseException]
+    args: tuple[object, ...]
+
+
 class WholeSubnets:
     """At most `max_bytes` of weights, or one subnet alone that is larger. Thread-safe.
 
@@ -47,7 +57,7 @@ class WholeSubnets:
     ) -> None:
         self._compile, self._size_of, self._usage = compile_, size_of, usage
         self._max_bytes, self._clock = max_bytes, clock
-        self._failed: dict[Architecture, tuple[float, BaseException]] = {}  # when, and of what
+        self._failed: dict[Architecture, _Failure] = {}
         self.given_up = 0  # how many, ever
         self.failures = 0  # of compilations
         self._lock = threading.Lock()
@@ -81,9 +91,9 @@ class WholeSubnets:
             ready = self._ready.get(arch)
             if ready is not None:
                 return ready
-            failed_at, error = self._failed.get(arch, (-math.inf, None))
-            if error is not None and self._clock() - failed_at < FAILED_FOR_S:
-                raise error
+            failed = self._failed.get(arch)
+            if failed is not None and self._clock() - failed.at < FAILED_FOR_S:
+                raise failed.kind(*failed.args)
             future = self._under_way.get(arch)
             ours = future is None
             if future is None:
@@ -91,6 +101,12 @@ class WholeSubnets:
         if ours:
             self._fulfil(arch, future)
         return future.result()
+
+    def failed_s_ago(self, arch: Architecture) -> float:
+        """How long ago compiling it failed last; infinity where it did not, or has succeeded."""
+        with self._lock:
+            failed = self._failed.get(arch)
+        return math.inf if failed is None else self._clock() - failed.at
 
     def would_stay(self, arch: Architecture) -> bool:
         """Whether there is room for it, or would be once less used ones are given up."""
@@ -109,7 +125,7 @@ class WholeSubnets:
         except BaseException as error:
             with self._lock:
                 self.failures += 1
-                self._failed[arch] = self._clock(), error
+                self._failed[arch] = _Failure(self._clock(), type(error), error.args)
                 del self._under_way[arch]
             future.set_exception(error)
             return

@@ -113,9 +113,9 @@ def _most(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: Load) 
     """The largest batch that ends in time for all in it, through the cheapest subnet of its first;
     of equals the one that begins first. Left out are only those who have waited for more than half
     of their time, so that none that is just in a hurry has to pay for a crowd."""
-    most, rows = Batch(queue[0].ladder.cheapest.subnet, (0,)), 0
-    if queue[0].until_ms < now_ms:
-        most = overdue_batch(queue, cost_ms, load)
+    is_overdue = queue[0].until_ms < now_ms
+    alone = Batch(queue[0].ladder.cheapest.subnet, (0,))
+    most, rows = overdue_batch(queue, cost_ms, load) if is_overdue else alone, 0
     for first, begins in enumerate(queue):
         rung = begins.ladder.cheapest
         left_ms = begins.until_ms - now_ms

@@ -85,11 +85,9 @@ class Dispatcher(Generic[J]):
             error = self._make_room(job, now_ms, losers)
         if error is not None:
             for loser in losers:  # for nothing: they stay
-                self._queue.add(loser)
-                self._pending.add(loser.number)
+                self._take_in(loser)
             return Admission(error, ())
-        self._queue.add(job)
-        self._pending.add(job.number)
+        self._take_in(job)
         self._arrivals.add(job.least_ms, now_ms)
         return Admission(None, tuple(losers))
 
@@ -106,6 +104,10 @@ class Dispatcher(Generic[J]):
             losers.append(loser)
             freed_ms += loser.least_ms if is_late else 0.0
         return None
+
+    def _take_in(self, job: J) -> None:
+        self._queue.add(job)
+        self._pending.add(job.number)
 
     def forget(self, job: J) -> None:
         """It is answered, or its caller has given it up."""
