@@ -5,13 +5,21 @@ Knows no threads, no clock and no engine, so that a simulation decides as a gate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gateway.errors import DeadlineExceeded, GatewayError, QueueFull
 from gateway.scheduling.arrivals import MEMORY_MS, Arrivals
-from gateway.scheduling.batching import CostMs, Load, Waiting, next_batch, overdue_batch
+from gateway.scheduling.batching import (
+    SUSTAINED,
+    CostMs,
+    Load,
+    Waiting,
+    next_batch,
+    overdue_batch,
+)
 from gateway.scheduling.deadline_queue import DeadlineQueue, Queued
 
 PATIENCE_MS = 1000.0
@@ -20,6 +28,9 @@ for ever, and it steps down its ladder like any other. It is never given up. Tho
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
 MARGIN = 1.3  # a run may take so many times what is expected of it
 SHORTEST_RETRY_S = 0.05
+BURSTS_MS = 30_000.0
+"""After a burst, which takes more than `SUSTAINED` of the workers' time at its cheapest, another is
+reckoned with for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class Dispatcher(Generic[J]):
     def __init__(self, expected_ms: CostMs, limits: Limits) -> None:
         self._expected_ms, self._limits = expected_ms, limits
         self._queue: DeadlineQueue[J] = DeadlineQueue()
-        self._arrivals = Arrivals()
+        self._arrivals, self._burst_ms = Arrivals(), -math.inf
         self._busy_until: dict[Hashable, float] = {}  # by worker, expected
         self._pending: set[int] = set()  # by number
         self._had_overdue = False  # whether the last batch began with one past its patience
@@ -89,6 +100,8 @@ class Dispatcher(Generic[J]):
             return Admission(error, ())
         self._take_in(job)
         self._arrivals.add(job.least_ms, now_ms)
+        if self._busy(now_ms) > SUSTAINED:
+            self._burst_ms = now_ms
         return Admission(None, tuple(losers))
 
     def _make_room(self, job: J, now_ms: float, losers: list[J]) -> GatewayError | None:
@@ -129,9 +142,9 @@ class Dispatcher(Generic[J]):
             return None
         # A rate is taken to hold for as long as it has been looked at, and no longer.
         window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
-        limits = self._limits
-        busy = self._arrivals.rate(now_ms) / limits.workers
-        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms)
+        limits, bursty = self._limits, now_ms - self._burst_ms < BURSTS_MS
+        busy = self._busy(now_ms)
+        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, bursty)
         queue = list(self._queue)
         if first.until_ms < now_ms and not self._had_overdue:
             batch = overdue_batch(queue, self._expected_ms, load)
@@ -146,6 +159,10 @@ class Dispatcher(Generic[J]):
     def ended(self, worker: Hashable) -> None:
         """The worker is free again."""
         del self._busy_until[worker]
+
+    def _busy(self, now_ms: float) -> float:
+        """The share of the workers' time that what comes in takes at its cheapest."""
+        return self._arrivals.rate(now_ms) / self._limits.workers
 
     def _late_alone(self, job: J, now_ms: float) -> GatewayError | None:
         """Whether it would be late with nobody before it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.errors import DeadlineExceeded, QueueFull
-from gateway.scheduling.dispatcher import MARGIN, Dispatcher, Limits
+from gateway.scheduling.dispatcher import BURSTS_MS, MARGIN, Dispatcher, Limits
 from gateway.scheduling.ladder import Ladder
 from gateway.select import Candidate
 
@@ -62,6 +62,22 @@ def test_who_would_be_late_behind_the_others_is_refused_at_once() -> None:
     assert taken == int(100.0 / (10.0 * MARGIN)), "as many as are in time, with the margin"
     assert isinstance(admission.refused, DeadlineExceeded)
     assert ours.pending == taken
+
+
+def test_after_a_burst_the_next_finds_no_long_batch_before_it_for_a_while() -> None:
+    ours, alone_at_ms = dispatcher(), (1_000.0, BURSTS_MS, 31_000.0)
+    for _ in range(4):  # 30 of 50 ms: the last is no rate yet
+        ours.admit(Request(400.0), 0.0)
+    while ours.next("w", 0.0) is not None:
+        ours.ended("w")
+    subnets = []
+    for at_ms in alone_at_ms:
+        ours.admit(Request(at_ms + 400.0, at_ms), at_ms)
+        batch = ours.next("w", at_ms)
+        assert batch is not None
+        subnets.append(batch[0])
+        ours.ended("w")
+    assert subnets == ["small", "large", "large"], "30 ms more than the small one, of 400"
 
 
 def test_who_cannot_be_saved_keeps_nobody_out() -> None:
