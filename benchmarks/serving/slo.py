@@ -1,18 +1,18 @@
 """Deadlines held and accuracy delivered on a production trace: the gateway against fixed choices.
 
     python benchmarks/serving/slo.py [--arrivals FILE] [--speeds 0.5 1 2] [--deadlines-ms 50 100]
-        [--rounds 2]
+        [--parts 8 --requests 300]
 
 The trace's arrivals are compressed in time so that they come, on average, at 0.5, 1 and 2 times
-what the gateway does with the largest subnet, and the trace's bursts at a multiple of that. Every
+what the gateway does with the largest subnet, and the trace's bursts at a multiple of that. All of
+it takes an hour; parts of so many requests each, evenly spread over it, take less. Every
 request is a JPEG with a deadline. All policies are asked of one gateway, from one client on the
 same cores, after some hundred requests by each to warm up: the gateway's own scheduling; one subnet
 for all; and a ladder that steps down when answers are late and up when they are not, as a client
 could do it. Printed are the share answered in time, over all and in the busiest twentieth
 of the seconds; the mean accuracy of those; and of all, where an answer that is late or none is
-wrong; beside the most that any policy could deliver (`bound.py`). Policies take turns for as many
-rounds as asked: the figures are means, and the lowest and the highest share in time stand beside
-theirs.
+wrong; beside the most that any policy could deliver (`bound.py`). Policies take turns in each of
+the parts: the figures are means, and the lowest and the highest share in time stand beside theirs.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def main() -> None:
     parser.add_argument("--arrivals", type=Path, default=ARRIVALS)
     parser.add_argument("--speeds", type=float, nargs="+", default=(0.5, 1.0, 2.0))
     parser.add_argument("--deadlines-ms", type=float, nargs="+", default=(50.0, 100.0))
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--requests", type=int, help="of the trace, from its start; all by default")
+    parser.add_argument("--parts", type=int, default=1, help="of the trace, evenly spread over it")
+    parser.add_argument("--requests", type=int, help="of each part; all by default")
     given = parser.parse_args()
-    trace = Recorded(Recorded.read(given.arrivals).arrivals_s[: given.requests])
+    trace = Recorded.read(given.arrivals)
     images = photographs()
     artifact = imagenet_artifact()
     accuracy_of = {e.subnet: e.accuracy for e in read_manifest(artifact).catalog.entries}
@@ -90,18 +90,18 @@ def main() -> None:
         choices = [Choice(accuracy_of[s], cpus() / rates[s]) for s in FIXED]
         for speed in given.speeds:
             arrivals = trace.at(speed * rates[FIXED[-1]]) / 1000
+            parts = _parts(arrivals, given.requests or len(arrivals), given.parts)
             if not rows:
-                Asked(target, arrivals[:WARM_UP], images, max(given.deadlines_ms) / 1000).rows(1)
+                Asked(target, [parts[0][:WARM_UP]], images, 1.0).rows()
             for deadline_ms in given.deadlines_ms:
                 setting = {"speed": speed, "deadline_ms": deadline_ms}
-                bound = best_possible(arrivals, choices, deadline_ms / 1000, cpus())
-                best = {"attainment": bound.attainment, "accuracy": bound.accuracy}
-                best |= {"delivered": bound.attainment * bound.accuracy}
+                best = _bound(parts, choices, deadline_ms / 1000)
                 rows.append(setting | {"policy": "best possible"} | best)
-                asked = Asked(target, arrivals, images, deadline_ms / 1000)
-                rows += [setting | row for row in asked.rows(given.rounds)]
+                asked = Asked(target, parts, images, deadline_ms / 1000)
+                rows += [setting | row for row in asked.rows()]
                 _print(rows)
-    result = {"cores": cpus(), "answers_per_s": rates, "rows": rows}
+    requests = sum(map(len, parts))
+    result = {"cores": cpus(), "requests": requests, "answers_per_s": rates, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
@@ -114,27 +114,42 @@ def capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:
     return measured(asked, 64, 5.0).answers_per_s
 
 
+def _parts(arrivals: Times, requests: int, count: int) -> list[Times]:
+    """Each begins at 0."""
+    firsts = np.linspace(0, len(arrivals) - requests, count).astype(int)
+    return [arrivals[first : first + requests] - arrivals[first] for first in firsts]
+
+
+def _bound(parts: list[Times], choices: Sequence[Choice], deadline_s: float) -> dict[str, float]:
+    bounds = [best_possible(part, choices, deadline_s, cpus()) for part in parts]
+    attainment = fmean(bound.attainment for bound in bounds)
+    delivered = fmean(bound.attainment * bound.accuracy for bound in bounds)
+    return {
+        "attainment": attainment,
+        "accuracy": delivered / attainment,
+        "delivered": delivered,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Every policy, asked the same."""
 
     target: str
-    arrivals: Times
+    parts: list[Times]
     images: list[bytes]
     deadline_s: float
 
-    def rows(self, rounds: int) -> list[dict[str, Any]]:
-        """The means of all rounds."""
+    def rows(self) -> list[dict[str, Any]]:
+        """The means of all parts."""
         found: dict[str, list[dict[str, float]]] = {name: [] for name in _policies()}
-        for _ in range(rounds):
+        for part in self.parts:
             for name, policy in _policies().items():
-                found[name].append(_figures(self.outcomes(policy), self.deadline_s))
+                found[name].append(_figures(self.outcomes(part, policy), self.deadline_s))
         return [{"policy": name} | _together(each) for name, each in found.items()]
 
-    def outcomes(self, policy: Policy) -> list[Outcome]:
-        return asyncio.run(
-            replay(self.target, self.arrivals, self.images, self.deadline_s, *policy)
-        )
+    def outcomes(self, part: Times, policy: Policy) -> list[Outcome]:
+        return asyncio.run(replay(self.target, part, self.images, self.deadline_s, *policy))
 
 
 def _policies() -> dict[str, Policy]:
@@ -150,9 +165,10 @@ def _deaf(in_time: bool) -> None:
     """What a policy does that does not listen."""
 
 
-def _together(rounds: list[dict[str, float]]) -> dict[str, float]:
-    shares = [each["attainment"] for each in rounds]
-    means = {name: fmean(each[name] for each in rounds) for name in rounds[0]}
+def _together(parts: list[dict[str, float]]) -> dict[str, float]:
+    shares = [each["attainment"] for each in parts]
+    means = {name: fmean(each[name] for each in parts) for name in parts[0]}
+    means["accuracy"] = means["delivered"] / means["attainment"] if any(shares) else 0.0
     return means | {"lowest": min(shares), "highest": max(shares)}
 
 
@@ -167,7 +183,6 @@ def _figures(outcomes: list[Outcome], deadline_s: float) -> dict[str, float]:
     return {
         "attainment": float(held.mean()),
         "in_bursts": float(held[busy].mean()),
-        "accuracy": float(np.mean([a for a in accuracies if a is not None] or [0.0])),
         "delivered": float(np.mean([a or 0.0 for a in accuracies])),
     }
 
