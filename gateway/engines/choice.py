@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,14 +35,16 @@ def fastest(
     net: Net, names: Sequence[BackendName], cores: Cores, cache: Path | None
 ) -> BackendName:
     """By the smallest and the largest subnet, every core busy with full batches. What was found is
-    kept in the folder `cache`, for this processor. Raises `RuntimeError` where a runtime fails."""
+    kept in the folder `cache`, for this processor. A runtime that fails is left out, and tried
+    again at the next start. Raises what the first raised where all fail."""
     kept = CompileCache(cache, _made_for(names, cores)) if cache else None
     known = kept.read("fastest") if kept else None
     for name in names:
         if known == name.encode():
             return name
-    found = _tried(net, names, cores)
-    if kept:
+    errors: dict[BackendName, Exception] = {}
+    found = _tried(net, names, cores, errors)
+    if kept and not errors:
         kept.write("fastest", found.encode())
     return found
 
@@ -51,17 +54,38 @@ def _made_for(names: Iterable[BackendName], cores: Cores) -> list[str]:
     return ["fastest", processor(), *each]
 
 
-def _tried(net: Net, names: Sequence[BackendName], cores: Cores) -> BackendName:
+def _tried(
+    net: Net,
+    names: Sequence[BackendName],
+    cores: Cores,
+    errors: dict[BackendName, Exception],
+) -> BackendName:
+    """Into `errors` goes what fails."""
     space = net.manifest.design_space
     taken_s = dict.fromkeys(names, 1.0)
     for arch in (space.smallest, space.largest):
-        runs = {name: _run(net, arch, name, *cores(name)) for name in names}
-        for name, shortest_s in _shortest_s(runs).items():
-            taken_s[name] *= shortest_s
+        runs = {}
+        for name in taken_s:
+            with _noted(name, errors):
+                runs[name] = _run(net, arch, name, *cores(name))
+        shortest_s = _shortest_s(runs, errors)
+        taken_s = {name: taken_s[name] * shortest_s[name] for name in shortest_s}
+    if not taken_s:
+        raise errors[names[0]]
     found = min(taken_s, key=taken_s.__getitem__)
     ratios = {name: round(math.sqrt(s / taken_s[found]), 2) for name, s in taken_s.items()}
     _LOG.debug("engine", extra={"fields": {"fastest": found, "times": ratios}})
     return found
+
+
+@contextmanager
+def _noted(name: BackendName, errors: dict[BackendName, Exception]) -> Iterator[None]:
+    """What a runtime fails of, of whatever kind, with a line in the log."""
+    try:
+        yield
+    except Exception as error:
+        errors[name] = error
+        _LOG.warning("engine %s: %s; it is left out", name, error)
 
 
 def _run(
@@ -85,9 +109,14 @@ def _run(
     return all_at_once
 
 
-def _shortest_s(runs: dict[BackendName, Callable[[], float]]) -> dict[BackendName, float]:
+def _shortest_s(
+    runs: dict[BackendName, Callable[[], float]], errors: dict[BackendName, Exception]
+) -> dict[BackendName, float]:
+    """Of those that do not fail."""
     taken_s: dict[BackendName, list[float]] = {name: [] for name in runs}
     for _ in range(_ROUNDS):
         for name, run in runs.items():
-            taken_s[name].append(run())
-    return {name: min(times[1:]) for name, times in taken_s.items()}
+            if name not in errors:
+                with _noted(name, errors):
+                    taken_s[name].append(run())
+    return {name: min(times[1:]) for name, times in taken_s.items() if name not in errors}

@@ -45,16 +45,43 @@ class Failing:
     def runner(self) -> "Failing":
         return self
 
-    def __call__(self, _x: object) -> None:
+    def __call__(self, *_: object) -> float:
         raise RuntimeError("no run")
 
 
-def test_what_fails_does_not_look_fast(
+def test_where_all_fail_the_first_says_why(
     artifact_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "compile_whole", lambda *_: Failing())
     with pytest.raises(RuntimeError, match="no run"):
         choice.fastest(Net(artifact_folder), BOTH, one_core, cache=None)
+
+
+@pytest.mark.parametrize("when", ["compiling", "running"])
+@pytest.mark.parametrize(("fails", "expected"), [BOTH, BOTH[::-1]])
+def test_one_that_fails_is_left_out_and_tried_again_at_the_next_start(
+    artifact_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    when: str,
+    fails: str,
+    expected: str,
+) -> None:
+    with monkeypatch.context() as patched:
+        run = choice._run
+
+        def failing(net: Net, arch: object, name: BackendName, *cores: int) -> object:
+            if name == fails and when == "compiling":
+                raise MemoryError("none left")
+            found = run(net, arch, name, *cores)  # type: ignore[arg-type]
+            return Failing() if name == fails else found
+
+        patched.setattr(choice, "_run", failing)
+        assert choice.fastest(Net(artifact_folder), BOTH, one_core, tmp_path) == expected
+    assert f"engine {fails}: no" in caplog.text
+    slow(monkeypatch, expected)
+    assert choice.fastest(Net(artifact_folder), BOTH, one_core, tmp_path) == fails
 
 
 def test_what_was_found_is_kept(
