@@ -30,6 +30,7 @@ MAX_PIXELS = 50_000_000  # an image that decodes to more is refused before it is
 MAX_SIDE = 65_535  # pixels, as JPEG has it: what resizing keeps grows with the side
 MAX_SCANNED = 20 * MAX_PIXELS
 """Pixels of all scans of a JPEG: each goes through all of it again, and may take few bytes."""
+LARGE = 4_000_000  # pixels of all scans: decoding them takes longer than most batches run
 _SCAN, _OF_JPEG = b"\xff\xda", ("JPEG", "MPO")  # elsewhere a 0xff is followed by 0
 ELEMENTS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 """On the wire, by what protocols call them."""
@@ -129,6 +130,17 @@ def is_ready(model_input: ModelInput, resolution: int) -> bool:
     return isinstance(model_input, TensorInput) and model_input.shape[-1] == resolution
 
 
+def is_large(model_input: ModelInput) -> bool:
+    """Whether `prepare` takes so long that nobody else should wait for it."""
+    if not isinstance(model_input, ImageInput):
+        return False
+    try:
+        with Image.open(io.BytesIO(model_input.data), formats=FORMATS) as image:
+            return _scanned(image, model_input.data) > LARGE
+    except Exception:  # no image: that is quickly told
+        return False
+
+
 def decode(data: bytes, resolution: int, channels: int, box: ChooseBox = _whole) -> Pixels:
     """Pixels [resolution, resolution, channels] of an encoded image; 1 channel is grayscale.
 
@@ -220,12 +232,17 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _check_scans(image: Image.Image, data: bytes) -> None:
-    if image.format not in _OF_JPEG:
-        return
-    scans, (width, height) = data.count(_SCAN), image.size
-    if scans * width * height > MAX_SCANNED:
+    if (scanned := _scanned(image, data)) > MAX_SCANNED:
+        width, height = image.size
         expected = f"fewer, so that all scan at most {MAX_SCANNED} pixels"
-        raise InvalidRequest("image", f"{scans} scans of {width}x{height}", expected)
+        given = f"{scanned // (width * height)} scans of {width}x{height}"
+        raise InvalidRequest("image", given, expected)
+
+
+def _scanned(image: Image.Image, data: bytes) -> int:
+    """Pixels that decoding goes through."""
+    scans = data.count(_SCAN) if image.format in _OF_JPEG else 1
+    return scans * image.width * image.height
 
 
 def _shrunk(image: Image.Image, resolution: int, mode: str, choose: ChooseBox) -> Image.Image:

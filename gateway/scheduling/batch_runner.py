@@ -62,9 +62,13 @@ class BatchRunner:
         self._preparers = preparers
 
     def __call__(self, subnet: str, jobs: Sequence[Job]) -> None:
-        """Answer each of the jobs by `subnet`, which satisfies all of them."""
+        """Answer each of the jobs by `subnet`, which satisfies all of them: those with large images
+        after the others, who are not to wait for them to be decoded."""
+        large = [job for job in jobs if images.is_large(job.model_input)] if len(jobs) > 1 else []
+        others = [job for job in jobs if job not in large] if large else jobs
         with self._preparers.at_work():
-            self._answer_all(subnet, jobs)
+            for together in filter(None, (others, large)):
+                self._answer_all(subnet, together)
 
     def _answer_all(self, subnet: str, jobs: Sequence[Job]) -> None:
         arch, taken_ms = Architecture.parse(subnet), self._now_ms()
@@ -91,16 +95,21 @@ class BatchRunner:
 
     def _model_input(self, job: Job, resolution: int) -> Values | Pixels | None:
         """Not normalised yet. None where it cannot be had: the job is answered."""
+        if self._is_late(job):
+            return None
         space, preprocessing = self._manifest.design_space, self._manifest.preprocessing
         try:
             x = images.at(job.model_input, resolution, space, preprocessing)
         except GatewayError as error:
             job.fail(error)
             return None
-        if self._now_ms() >= job.last_ms:
+        return None if self._is_late(job) else x
+
+    def _is_late(self, job: Job) -> bool:
+        """Then it is answered."""
+        if late := self._now_ms() >= job.last_ms:
             job.fail(DeadlineExceeded())
-            return None
-        return x
+        return late
 
     def _run_alone(self, arch: Architecture, pair: _Prepared, taken_ms: float) -> None:
         try:

@@ -355,6 +355,25 @@ async def test_one_bad_input_does_not_fail_its_neighbours(
     assert pipeline.worker_failures == 0
 
 
+async def test_nobody_waits_for_a_neighbours_large_image_to_be_decoded(
+    make: Make, engine: GatedEngine, image: ImageInput
+) -> None:
+    pipeline = make()
+    engine.gate.clear()
+    first = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await entered(engine)
+    large = io.BytesIO()
+    Image.new("L", (3000, 2000)).save(large, "PNG", compress_level=1)
+    inputs = [image, ImageInput(large.getvalue()), image]
+    waiting = [asyncio.create_task(pipeline.infer(each, ALPHA)) for each in inputs]
+    await until(lambda: pipeline.pending == 4, 10)
+    engine.gate.set()
+    answers = await asyncio.gather(*waiting)
+    assert [answer.batch for answer in answers] == [2, 1, 2]
+    assert answers[1].queue_ms > answers[2].queue_ms
+    await first
+
+
 async def test_a_minimum_accuracy_holds_in_a_hurry(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
