@@ -59,7 +59,7 @@ bench-search: $(VENV)/.dev ## Exact search against evolution; what profiles and 
 	  PYTHONPATH=. $(BIN)/python benchmarks/$$script.py; \
 	done
 
-# In this order, for later ones are the longer; about two hours in all, on a machine left alone.
+# In this order, for later ones are the longer; about two and a half hours in all, on a machine left alone.
 SERVING := runtimes lanes actuation mixed memory start precision overhead servers plan slo soak
 
 bench-serving: $(VENV)/.bench ## Measure serving: engine, memory, start, rivals, deadlines, soak (hours)
