@@ -29,8 +29,8 @@ over get every second batch, so that neither they nor those with deadlines wait 
 MARGIN = 1.3  # a run may take so many times what is expected of it
 SHORTEST_RETRY_S = 0.05
 BURSTS_MS = 30_000.0
-"""After a burst, which takes more than `SUSTAINED` of the workers' time at its cheapest, another is
-reckoned with for so long."""
+"""After a burst, by which some have to wait and more than `SUSTAINED` of the workers' time is taken
+at its cheapest, another is reckoned with for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Dispatcher(Generic[J]):
             return Admission(error, ())
         self._take_in(job)
         self._arrivals.add(job.least_ms, now_ms)
-        if self._busy(now_ms) > SUSTAINED:
+        if self.pending > self._limits.workers and self._busy(now_ms) > SUSTAINED:
             self._burst_ms = now_ms
         return Admission(None, tuple(losers))
 

@@ -80,6 +80,21 @@ def test_after_a_burst_the_next_finds_no_long_batch_before_it_for_a_while() -> N
     assert subnets == ["small", "large", "large"], "30 ms more than the small one, of 400"
 
 
+def test_one_caller_after_another_is_no_burst() -> None:
+    cost_ms = {"small": 30.0, "large": 45.0}
+    ours = Dispatcher[Request](lambda subnet, rows: cost_ms[subnet] * rows, Limits(100, 8, 1))
+    subnets = []
+    for n in range(20):
+        at_ms, request = 33.0 * n, Request(33.0 * n + 200.0, 33.0 * n, least_ms=30.0)
+        ours.admit(request, at_ms)
+        batch = ours.next("w", at_ms)
+        assert batch is not None
+        subnets.append(batch[0])
+        ours.ended("w")
+        ours.forget(request)
+    assert set(subnets) == {"large"}
+
+
 def test_who_cannot_be_saved_keeps_nobody_out() -> None:
     ours = dispatcher()
     for _ in range(7):
