@@ -175,9 +175,10 @@ def _holds(
     takes_ms = cost_ms(rung.subnet, rows)
     ends_ms = now_ms + load.margin * takes_ms
     cheapest = queue[0].ladder.cheapest.subnet
-    extra_ms = takes_ms - cost_ms(cheapest, rows)
-    if load.bursty and extra_ms > EXTRA * (queue[0].until_ms - queue[0].arrived_ms):
-        return False
+    if load.bursty:
+        most_ms = EXTRA * (queue[0].until_ms - queue[0].arrived_ms)
+        if takes_ms - cost_ms(cheapest, rows) > most_ms:
+            return False
     times = cost_ms(rung.subnet, load.max_rows) / cost_ms(cheapest, load.max_rows)
     reserve_ms = load.reserve_ms(times)
     if ends_ms + reserve_ms > queue[0].until_ms:

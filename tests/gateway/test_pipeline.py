@@ -138,6 +138,16 @@ async def entered(engine: GatedEngine) -> None:
     assert await asyncio.to_thread(engine.entered.acquire, timeout=30)
 
 
+async def at_the_gate(
+    pipeline: Pipeline, engine: GatedEngine, image: ImageInput
+) -> asyncio.Task[Answer]:
+    """A request whose run waits until the gate is opened; whoever comes now waits behind it."""
+    engine.gate.clear()
+    task = asyncio.create_task(pipeline.infer(image, ALPHA))
+    await entered(engine)
+    return task
+
+
 async def test_an_image_is_answered_by_the_subnet_selected(make: Make, image: ImageInput) -> None:
     pipeline = make()
     for constraints in (ALPHA, Constraints("beta"), Constraints("alpha", min_accuracy=0.6)):
@@ -248,9 +258,7 @@ async def test_a_filling_queue_takes_smaller_subnets_first(
 ) -> None:
     pipeline = make(largest_ms=400.0)
     engine.reported_ms = 400.0
-    engine.gate.clear()
-    first = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    first = await at_the_gate(pipeline, engine, image)
     waiting = [first, *(asyncio.create_task(pipeline.infer(image, ALPHA)) for _ in range(7))]
     await until(lambda: pipeline.pending == 8, 10)
     engine.gate.set()
@@ -269,9 +277,7 @@ async def test_who_waits_gets_no_answer_after_the_deadline(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
     pipeline = make()
-    engine.gate.clear()
-    running = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    running = await at_the_gate(pipeline, engine, image)
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await pipeline.infer(image, ALPHA, deadline_s=0.05)
@@ -286,9 +292,7 @@ async def test_a_cancelled_request_gives_its_place_back(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
     pipeline = make(max_pending=2)
-    engine.gate.clear()
-    running = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    running = await at_the_gate(pipeline, engine, image)
     for _ in range(5):
         waiting = asyncio.create_task(pipeline.infer(image, ALPHA))
         await until(lambda: pipeline.pending == 2, 10)
@@ -305,9 +309,7 @@ async def test_a_worker_is_busy_until_a_cancelled_forward_has_ended(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
     pipeline = make()
-    engine.gate.clear()
-    running = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    running = await at_the_gate(pipeline, engine, image)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -338,9 +340,7 @@ async def test_one_bad_input_does_not_fail_its_neighbours(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
     pipeline = make()
-    engine.gate.clear()
-    first = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    first = await at_the_gate(pipeline, engine, image)
     poison = tensor(rows=3)
     inputs: list[ModelInput] = [image, ImageInput(b"no image"), poison, image]
     waiting = [asyncio.create_task(pipeline.infer(each, ALPHA)) for each in inputs]
@@ -359,9 +359,7 @@ async def test_nobody_waits_for_a_neighbours_large_image_to_be_decoded(
     make: Make, engine: GatedEngine, image: ImageInput
 ) -> None:
     pipeline = make()
-    engine.gate.clear()
-    first = asyncio.create_task(pipeline.infer(image, ALPHA))
-    await entered(engine)
+    first = await at_the_gate(pipeline, engine, image)
     large = io.BytesIO()
     Image.new("L", (3000, 2000)).save(large, "PNG", compress_level=1)
     inputs = [image, ImageInput(large.getvalue()), image]
