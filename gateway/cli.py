@@ -85,6 +85,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile-cache", type=Path, metavar="DIR", help="for a faster start")
     parser.add_argument("--workers", type=int, help="batches at once; by default what cores allow")
     parser.add_argument("--threads", type=int, help="cores for one batch; by default 1 or 2")
+    parser.add_argument(
+        "--processes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="run batches in a process for each worker; by default on a CPU, of folded nets",
+    )
 
 
 def server_config(arguments: argparse.Namespace, **more: object) -> ServerConfig:

@@ -15,7 +15,7 @@ from gateway.exports.builder import export_environment, yield_to_requests
 from supernet.architecture import Architecture
 
 _MOST_S = 300.0  # at a low priority on a busy machine
-_FIELDS = {"artifact", "engine", "threads", "workers", "precision", "device", "compile_cache"}
+FIELDS = {"artifact", "engine", "threads", "workers", "precision", "device", "compile_cache"}
 """Of the configuration: what a compiled subnet depends on, and nothing that is secret."""
 
 
@@ -23,7 +23,7 @@ class CompileAside:
     """Runs one process at a time, for the thread that calls."""
 
     def __init__(self, config: ServerConfig, artifact_hash: str) -> None:
-        self._told = config.model_dump_json(include=_FIELDS, exclude_none=True)
+        self._told = config.model_dump_json(include=FIELDS, exclude_none=True)
         self._artifact_hash = artifact_hash
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -70,9 +70,9 @@ class CompileAside:
 
 def main(told: str, artifact_hash: str, subnet: str) -> None:
     """What the process does. Raises `ValueError`, or `RuntimeError` of the runtime."""
+    from gateway.engine_opening import opened_backend
     from gateway.engines.net import Net
     from gateway.engines.opening import compile_whole
-    from gateway.opening import opened_backend
 
     config = ServerConfig.model_validate_json(told)
     net = Net(config.artifact)

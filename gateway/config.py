@@ -166,6 +166,10 @@ class ServerConfig(BaseModel):
         description="cores for one batch; if absent one with the engine onnxruntime, else two "
         "where there are two",
     )
+    processes: bool | None = Field(
+        default=None,
+        description="run batches in a process for each worker; if absent on a CPU, of folded nets",
+    )
     log_requests: bool = Field(default=True, description="one JSON line a request")
     log_level: Level = Field(
         default="info",

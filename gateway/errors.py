@@ -9,7 +9,7 @@ one place. A safe message may be shown to a caller; values in it are shortened.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 MAX_SHOWN = 80  # characters of a caller's value that a message repeats
 MAX_LISTED = 50  # names that a message lists
@@ -32,6 +32,18 @@ class GatewayError(Exception):
     def __init__(self, safe_message: str | None = None) -> None:
         self.safe_message = safe_message or type(self).safe_message
         super().__init__(self.safe_message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled as what it is, whatever it was made of."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[GatewayError], args: tuple[object, ...], state: dict[str, Any]
+) -> GatewayError:
+    error = kind.__new__(kind, *args)
+    error.__setstate__(state)
+    return error
 
 
 class InvalidRequest(GatewayError):

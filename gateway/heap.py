@@ -34,18 +34,27 @@ def trim() -> None:
         malloc_trim(0)
 
 
-async def kept_trim(
-    resident: Callable[[], int] = resident_bytes,
-    hand_back: Callable[[], None] = trim,
-    interval_s: float = INTERVAL_S,
-) -> None:
-    """Trim whenever the process has grown, until cancelled."""
-    least = resident()
+class Trimmer:
+    """Trims whenever the process has grown since its least."""
+
+    def __init__(
+        self, resident: Callable[[], int] = resident_bytes, hand_back: Callable[[], None] = trim
+    ) -> None:
+        self._resident, self._hand_back, self._least = resident, hand_back, resident()
+
+    def look(self) -> None:
+        """Trim, if it has."""
+        now = self._resident()
+        if now > GROWN * self._least:
+            self._hand_back()
+            self._least = self._resident()
+        else:
+            self._least = min(self._least, now)
+
+
+async def kept_trim(trimmer: Trimmer | None = None, interval_s: float = INTERVAL_S) -> None:
+    """Look again and again, in a thread, until cancelled."""
+    trimmer = trimmer or Trimmer()
     while True:
         await asyncio.sleep(interval_s)
-        now = resident()
-        if now > GROWN * least:
-            await asyncio.to_thread(hand_back)
-            least = resident()
-        else:
-            least = min(least, now)
+        await asyncio.to_thread(trimmer.look)

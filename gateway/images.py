@@ -56,8 +56,8 @@ class InputSize:
 
 
 def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> InputSize:
-    """What can be known without decoding. Raises `InvalidRequest` for a form that the net does not
-    take, and for a raw tensor with values that are none."""
+    """What can be known without a look at the values. Raises `InvalidRequest` for a form that the
+    net does not take."""
     inputs = space.skeleton.inputs
     if isinstance(model_input, ImageInput):
         if inputs.kind != "image":
@@ -71,8 +71,6 @@ def size_of(model_input: ModelInput, space: DesignSpace, max_batch: int) -> Inpu
     if given != expected:
         form = f"{inputs.dtype} for shape {list(model_input.shape)}"
         raise InvalidRequest("tensor.raw", given, f"{expected} bytes of {form}")
-    if not model_input.any_values:
-        _check_values(_raw(model_input), inputs)
     return InputSize(model_input.shape[0], model_input.shape[-1])
 
 
@@ -94,6 +92,8 @@ def at(
     inputs = space.skeleton.inputs
     if isinstance(model_input, TensorInput):
         x = _raw(model_input)
+        if not model_input.any_values:
+            _check_values(x, inputs)
         if inputs.kind == "image":
             return reduced(x.astype(np.float32, copy=False), resolution)
         if model_input.any_values:
@@ -213,8 +213,8 @@ def _check_values(x: NDArray[Any], inputs: Inputs) -> None:
 
 
 def _has_finite_sum(x: NDArray[Any]) -> bool:
-    """Then all values are finite: one step, where to look at each would be three of them, on the
-    event loop. Very large finite values may have none."""
+    """Then all values are finite: one step, where to look at each would be three of them. Very
+    large finite values may have none."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(x.sum())
 

@@ -1,7 +1,6 @@
 """From a request to its answer: the one path that every protocol is a translation onto.
 
-Where selection, scheduler, engine and device classes meet. Knows no protocol; an event loop calls
-`infer`, a command line `infer_sync`.
+Where selection, scheduler, engine and device classes meet. Knows no protocol.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from gateway import images
 from gateway.calls import ongoing_call
@@ -23,15 +21,15 @@ from gateway.engines.costs import Line
 from gateway.engines.opening import cpus
 from gateway.errors import DeadlineExceeded
 from gateway.request import DEFAULT_MAX_BATCH, Answer, Constraints, ModelInput, Selection
-from gateway.scheduling.batch_runner import BatchRunner, Lane
+from gateway.scheduling.batch_runner import BatchRunner
+from gateway.scheduling.cores import Cores
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder, ladder_of
-from gateway.scheduling.preparers import Preparers
 from gateway.scheduling.scheduler import RunBatch, Scheduler
-from gateway.scheduling.settling import awaitable
 from gateway.select import Candidates, select
 from gateway.stores.tables import DeviceClassInfo
+from gateway.workers.batch import Worker
 from supernet.manifest import Manifest
 
 __all__ = ["DeviceClassInfo", "Pipeline"]
@@ -40,11 +38,7 @@ _KEPT_LADDERS = 4096
 
 
 class Engine(Protocol):
-    """What the pipeline needs of an engine, and those who watch it."""
-
-    def lane(self) -> Lane:
-        """For one thread."""
-        ...
+    """What those who watch the pipeline see of its engine."""
 
     @property
     def most_images(self) -> int: ...
@@ -58,6 +52,9 @@ class Engine(Protocol):
     @property
     def compile_failures(self) -> int: ...
 
+    @property
+    def lost(self) -> int: ...
+
 
 class Costs(Protocol):
     """What runs of a subnet cost the engine, before anything ran."""
@@ -66,15 +63,15 @@ class Costs(Protocol):
 
 
 class Watch(Protocol):
-    """Sees every batch, and every run of the engine, as it is made."""
+    """Sees every batch, and every run of the engine, once it is made."""
 
-    def worker(self, run: RunBatch, /) -> RunBatch: ...
+    def runner(self, run: RunBatch, /) -> RunBatch: ...
 
-    def lane(self, lane: Lane, /) -> Lane: ...
+    def worker(self, worker: Worker, /) -> Worker: ...
 
 
 class Pipeline:
-    """Answers requests for one artifact. Safe to use from any thread."""
+    """Answers requests for one artifact, in one event loop."""
 
     def __init__(
         self,
@@ -82,6 +79,7 @@ class Pipeline:
         device_classes: DeviceClasses,
         engine: Engine,
         costs: Costs,
+        make_worker: Callable[[], Worker],
         *,
         max_batch: int = DEFAULT_MAX_BATCH,
         max_pending: int = DEFAULT_MAX_PENDING,
@@ -96,9 +94,9 @@ class Pipeline:
         self._engine_ms = {e.subnet: costs.of(e.subnet).ms(1) for e in manifest.catalog.entries}
         self._ladder = functools.lru_cache(_KEPT_LADDERS)(self._new_ladder)
         self._times = EngineTimes(costs.of, clock)
-        self._preparers = Preparers(cpus())
+        self._make_worker, self._cores = make_worker, Cores(cpus())
         self._scheduler = Scheduler(
-            lambda: self._worker(watch),
+            lambda: self._runner(watch),
             self._times,
             Limits(max_pending, self._together, num_workers),
             clock,
@@ -116,7 +114,7 @@ class Pipeline:
     @property
     def worker_failures(self) -> int:
         """How often a worker had to be replaced."""
-        return self._scheduler.failures
+        return self._scheduler.failures + self.engine.lost
 
     @property
     def failed_batches(self) -> int:
@@ -160,43 +158,22 @@ class Pipeline:
         """
         job = self._job(model_input, constraints, deadline_s)
         self._scheduler.submit(job)
+        late = None
+        if deadline_s is not None:
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(deadline_s, job.fail, DeadlineExceeded())
         try:
-            async with asyncio.timeout(deadline_s):
-                return await awaitable(job.future)
-        except TimeoutError:
-            raise DeadlineExceeded() from None
+            return await job.future
+        finally:
+            self._scheduler.forget(job)
+            if late is not None:
+                late.cancel()
 
-    def infer_sync(
-        self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None = None
-    ) -> Answer:
-        """`infer` for a caller without an event loop."""
-        job = self._job(model_input, constraints, deadline_s)
-        self._scheduler.submit(job)
-        return job.future.result()
-
-    def close(self) -> None:
-        """Answer what waits, and give the workers up."""
-        self._scheduler.close()
-        self._preparers.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _worker(self, watch: Watch | None) -> RunBatch:
-        lane = self.engine.lane()
-        seen = lane if watch is None else watch.lane(lane)
-        runner = BatchRunner(
-            seen, self.manifest, self._times, self._clock, preparers=self._preparers
-        )
-        return runner if watch is None else watch.worker(runner)
+    def _runner(self, watch: Watch | None) -> RunBatch:
+        worker = self._make_worker()
+        seen = worker if watch is None else watch.worker(worker)
+        runner = BatchRunner(seen, self._times, self._clock, cores=self._cores)
+        return runner if watch is None else watch.runner(runner)
 
     def _job(
         self, model_input: ModelInput, constraints: Constraints, deadline_s: float | None

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from gateway import heap, logs
 from gateway.config import ServerConfig
-from gateway.engines.engine import Engine
 from gateway.engines.net import Net
+from gateway.engines.residency import Residency
 from gateway.extras import Extras
 from gateway.gauges import process_registry
 from gateway.opening import running_pipeline
@@ -99,10 +99,10 @@ async def _serve(
         await server.start()
         gc.collect()
         gc.freeze()  # what is there now stays: to go through it stops every thread for 40 to 100 ms
-        assert isinstance(pipeline.engine, Engine), "as it was opened"
-        backend = pipeline.engine.backend
-        _announce(config.port_file, _ports(server, extras), backend.name)
-        if not backend.learns_shapes:
+        engine = pipeline.engine
+        assert isinstance(engine, Residency), "as it was opened"
+        _announce(config.port_file, _ports(server, extras), engine.name)
+        if not engine.learns_shapes:
             logs.log_event("warm", seconds=0.0)
         await asked.wait()
         logs.log_event("draining", in_flight=server.in_flight)

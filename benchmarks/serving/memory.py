@@ -31,7 +31,7 @@ from gateway.engines.backend import Backend
 from gateway.engines.net import Net
 from gateway.engines.opening import BYTES_PER_PARAMETER, BackendName, make_backend, make_engine
 from gateway.heap import resident_bytes
-from gateway.opening import settled
+from gateway.engine_opening import settled
 from supernet.architecture import Architecture
 from supernet.complexity import piece_parameters
 

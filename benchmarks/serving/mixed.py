@@ -28,7 +28,7 @@ from gateway.config import ServerConfig
 from gateway.engines.backend import Array, Backend, Runner, Values
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
 from gateway.engines.net import Net
-from gateway.opening import opened_backend, settled
+from gateway.engine_opening import opened_backend, settled
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-mixed.json")

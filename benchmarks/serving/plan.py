@@ -34,7 +34,7 @@ from gateway.config import ServerConfig
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.opening import opened_engine, scheduling_limits, settled
+from gateway.engine_opening import opened_engine, scheduling_limits, settled
 from gateway.request import Constraints
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.ladder import ladder_of

@@ -34,7 +34,7 @@ from torch import nn
 from gateway.config import ServerConfig
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.opening import settled
+from gateway.engine_opening import settled
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -41,11 +42,11 @@ def _here(arguments: argparse.Namespace, constraints: Constraints) -> list[Infer
     from gateway.opening import open_pipeline
 
     artifact = arguments.artifact or shipped_artifact()
-    config = ServerConfig(artifact=artifact, store=arguments.store)
-    with open_pipeline(config) as pipeline:
+    config = ServerConfig(artifact=artifact, store=arguments.store, processes=False)
+    with open_pipeline(config) as pipeline, asyncio.Runner() as loop:
 
         def classify(image: bytes) -> Inferred:
-            answer = pipeline.infer_sync(ImageInput(image), constraints)
+            answer = loop.run(pipeline.infer(ImageInput(image), constraints))
             return Inferred.of(answer, pipeline.labels)
 
         return _each(arguments.images, classify)

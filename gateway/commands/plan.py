@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _replica(arguments: argparse.Namespace) -> Replica:
     from gateway.capacity.preparation import preparation_ms
     from gateway.capacity.replica import Replica
+    from gateway.engine_opening import opened_engine, scheduling_limits, settled
     from gateway.engines.net import Net
-    from gateway.opening import opened_engine, scheduling_limits, settled
 
     given = cli.server_config(arguments)
     net = Net(given.artifact)

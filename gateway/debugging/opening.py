@@ -7,7 +7,7 @@ import asyncio
 from gateway.debugging import process, state
 from gateway.debugging.pages import DebugPages
 from gateway.debugging.profile import Profile
-from gateway.engines.engine import Engine
+from gateway.engines.residency import Residency
 from gateway.gauges import Followed
 from gateway.pipeline import Pipeline
 
@@ -15,7 +15,7 @@ from gateway.pipeline import Pipeline
 def debug_pages(pipeline: Pipeline, follower: Followed) -> DebugPages:
     """From within the event loop that requests are served in."""
     resident = pipeline.engine
-    assert isinstance(resident, Engine)
+    assert isinstance(resident, Residency)
     return DebugPages(
         {
             "engine": state.engine(resident, lambda: pipeline.worker_failures),

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from gateway.engines.backend import Array, Backend, ModelInputs, Runner
+from gateway.engines.backend import Array, Backend, ModelInputs, Program, Runner
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
+from gateway.engines.residency import Residency
 from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import Whole, WholeSubnets
 from supernet.architecture import Architecture
@@ -31,49 +32,23 @@ class Ran:
     way: Way
 
 
-class Engine:
+class Engine(Residency):
     """What a net's lanes share. Without `chain` a subnet is compiled whole when it first runs."""
 
     def __init__(
         self,
         backend: Backend,
-        whole: WholeSubnets,
+        whole: WholeSubnets[Program],
         usage: Usage,
         chain: ChainPrograms | None = None,
         *,
         chain_bytes: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.backend, self.whole, self.usage, self.chain = backend, whole, usage, chain
-        self.chain_bytes, self.clock = chain_bytes, clock
-
-    @property
-    def resident_bytes(self) -> int:
-        """Weights of the chain and of what is compiled whole."""
-        return self.chain_bytes + self.whole.resident_bytes
-
-    @property
-    def most_images(self) -> int:
-        """Of one run: more than that are run one part after another."""
-        return self.backend.most_images
-
-    @property
-    def whole_subnets(self) -> int:
-        """How many are compiled whole."""
-        return len(self.whole.archs)
-
-    @property
-    def compile_failures(self) -> int:
-        """How often one could not be."""
-        return self.whole.failures
-
-    def resident(self) -> dict[Architecture, int]:
-        """Bytes of each subnet that is compiled whole."""
-        return self.whole.sizes
-
-    def runs(self) -> dict[Architecture, float]:
-        """How often each subnet ran lately, the most used first."""
-        return self.usage.counts()
+        super().__init__(whole, usage, chain_bytes)
+        self.backend, self.chain, self.clock = backend, chain, clock
+        self.name, self.most_images = backend.name, backend.most_images
+        self.learns_shapes = backend.learns_shapes
 
     def lane(self) -> Lane:
         """For one thread."""
@@ -91,7 +66,7 @@ class Lane:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._chain: ChainRunners | None = engine.chain.runners() if engine.chain else None
-        self._runners: dict[Architecture, tuple[Whole, Runner]] = {}
+        self._runners: dict[Architecture, tuple[Whole[Program], Runner]] = {}
         self._given_up = engine.whole.given_up
 
     def run(self, arch: Architecture, x: ModelInputs) -> Ran:
@@ -119,7 +94,7 @@ class Lane:
         backend = self.engine.backend
         return backend.to_array(run(backend.to_values(x)))
 
-    def _runner(self, arch: Architecture, whole: Whole) -> Runner:
+    def _runner(self, arch: Architecture, whole: Whole[Program]) -> Runner:
         """Ours for a program."""
         known = self._runners.get(arch)
         if known is None or known[0] is not whole:

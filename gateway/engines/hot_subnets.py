@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import WholeSubnets
@@ -25,7 +26,7 @@ class HotSubnets:
     """A thread that looks every `interval_s`, and compiles one subnet at a time. `interrupt` ends
     a compilation under way, where that can be done."""
 
-    whole: WholeSubnets
+    whole: WholeSubnets[Any]
     usage: Usage
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS

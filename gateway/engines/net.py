@@ -20,12 +20,15 @@ class Net:
     """Safe to use from several threads. What is compiled already needs neither torch nor the
     weights; reading the manifest needs neither."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `ValueError` for a folder that is no artifact, or a damaged one: what was
-        compiled from it earlier must not hide that."""
+    def __init__(self, folder: Path, manifest: Manifest | None = None) -> None:
+        """`manifest` is what the folder was checked against before, where it was. Raises
+        `ValueError` for a folder that is no artifact, or a damaged one: what was compiled from it
+        earlier must not hide that."""
         self._folder = folder
-        self.manifest: Manifest = read_manifest(folder)
-        check_parts(folder, self.manifest)
+        if manifest is None:
+            manifest = read_manifest(folder)
+            check_parts(folder, manifest)
+        self.manifest: Manifest = manifest
         self._lock = threading.Lock()
         self._supernet: Supernet | None = None
         self._pieces: Mapping[str, nn.Module] | None = None

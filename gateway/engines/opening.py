@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -115,15 +116,17 @@ def make_engine(
         program.runner()(backend.to_values(zeros(space.skeleton.inputs, 1, arch.resolution)))
         return program
 
-    def size_of(arch: Architecture) -> int:
-        return BYTES_PER_PARAMETER * complexity(space, arch).parameters
-
-    whole = WholeSubnets(compiled, size_of, usage, max_whole_bytes)
+    whole = WholeSubnets(compiled, functools.partial(whole_bytes, space), usage, max_whole_bytes)
     chain = ChainPrograms(space, backend, net.pieces) if net.has_pieces else None
     if chain is None:
         net.keep()  # each subnet is compiled when it first runs, and has no other way to
     net.release()
     return Engine(backend, whole, usage, chain, chain_bytes=_chain_bytes(space) if chain else 0)
+
+
+def whole_bytes(space: DesignSpace, arch: Architecture) -> int:
+    """Of a subnet's weights."""
+    return BYTES_PER_PARAMETER * complexity(space, arch).parameters
 
 
 def compile_whole(net: Net, backend: Backend, arch: Architecture) -> Program:

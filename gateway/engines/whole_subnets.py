@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from gateway.engines.backend import Program
 from gateway.engines.usage import Usage
 from supernet.architecture import Architecture
 
@@ -17,16 +17,16 @@ FAILED_FOR_S = 5.0
 """A subnet that could not be compiled is not tried again for so long: who waits for it hears at
 once what the first of them heard, and a batch of it is not as many compilations."""
 
-Compile = Callable[[Architecture], Program]
+P = TypeVar("P")
 SizeOf = Callable[[Architecture], int]
 """Bytes of a subnet's weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """A subnet, compiled."""
+class Whole(Generic[P]):
+    """A subnet, compiled: what runs it here."""
 
-    program: Program
+    program: P
     size_bytes: int
 
 
@@ -40,7 +40,7 @@ class _Failure:
     args: tuple[object, ...]
 
 
-class WholeSubnets:
+class WholeSubnets(Generic[P]):
     """At most `max_bytes` of weights, or one subnet alone that is larger. Thread-safe.
 
     Threads that ask for the same subnet at once share one compilation. A run that holds a program
@@ -49,20 +49,22 @@ class WholeSubnets:
 
     def __init__(
         self,
-        compile_: Compile,
+        compile_: Callable[[Architecture], P],
         size_of: SizeOf,
         usage: Usage,
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        gave_up: Callable[[Architecture], None] = lambda _: None,
     ) -> None:
+        """`gave_up` hears of each that is given up."""
         self._compile, self._size_of, self._usage = compile_, size_of, usage
-        self._max_bytes, self._clock = max_bytes, clock
+        self._max_bytes, self._clock, self._gave_up = max_bytes, clock, gave_up
         self._failed: dict[Architecture, _Failure] = {}
         self.given_up = 0  # how many, ever
         self.failures = 0  # of compilations
         self._lock = threading.Lock()
-        self._ready: dict[Architecture, Whole] = {}
-        self._under_way: dict[Architecture, Future[Whole]] = {}
+        self._ready: dict[Architecture, Whole[P]] = {}
+        self._under_way: dict[Architecture, Future[Whole[P]]] = {}
 
     @property
     def resident_bytes(self) -> int:
@@ -81,11 +83,11 @@ class WholeSubnets:
         with self._lock:
             return tuple(self._ready)
 
-    def get(self, arch: Architecture) -> Whole | None:
+    def get(self, arch: Architecture) -> Whole[P] | None:
         """None where it is not ready. Takes no lock: a dict's own read is atomic."""
         return self._ready.get(arch)
 
-    def obtain(self, arch: Architecture) -> Whole:
+    def obtain(self, arch: Architecture) -> Whole[P]:
         """Compiled now where it is not ready. Raises what compiling raises, or raised just now."""
         with self._lock:
             ready = self._ready.get(arch)
@@ -119,7 +121,7 @@ class WholeSubnets:
             )
         return kept + self._size_of(arch) <= self._max_bytes
 
-    def _fulfil(self, arch: Architecture, future: Future[Whole]) -> None:
+    def _fulfil(self, arch: Architecture, future: Future[Whole[P]]) -> None:
         try:
             whole = Whole(self._compile(arch), self._size_of(arch))
         except BaseException as error:
@@ -134,14 +136,24 @@ class WholeSubnets:
             self._ready[arch] = whole
             self._failed.pop(arch, None)
             del self._under_way[arch]
-            self._make_room(arch, counts)
+            over = self._over(arch, counts)
+        for other in over:
+            self.give_up(other)
         future.set_result(whole)
 
-    def _make_room(self, keep: Architecture, counts: dict[Architecture, float]) -> None:
-        total = sum(whole.size_bytes for whole in self._ready.values())
-        for arch in sorted(self._ready, key=lambda a: counts.get(a, 0.0)):
-            if total <= self._max_bytes:
+    def give_up(self, arch: Architecture) -> None:
+        """Where it is ready."""
+        with self._lock:
+            if self._ready.pop(arch, None) is None:
                 return
-            if arch != keep:
-                total -= self._ready.pop(arch).size_bytes
-                self.given_up += 1
+            self.given_up += 1
+        self._gave_up(arch)
+
+    def _over(self, keep: Architecture, counts: dict[Architecture, float]) -> list[Architecture]:
+        """Those that there is no room for, the least used ones."""
+        total, over = sum(whole.size_bytes for whole in self._ready.values()), []
+        for arch in sorted(self._ready, key=lambda a: counts.get(a, 0.0)):
+            if total > self._max_bytes and arch != keep:
+                total -= self._ready[arch].size_bytes
+                over.append(arch)
+        return over

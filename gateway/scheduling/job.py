@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.calls import Call
@@ -14,11 +13,15 @@ from gateway.scheduling.dispatcher import PATIENCE_MS
 from gateway.scheduling.ladder import Ladder
 
 
+def _future() -> asyncio.Future[Answer]:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """A request whose form is right. Times are the clock's, in ms; `number` is the order of
     arrival, `least_ms` what it costs a worker at least. `call` is what it belongs to, where it is
-    served."""
+    served. Made, and answered, within an event loop."""
 
     model_input: ModelInput
     rows: int
@@ -28,7 +31,7 @@ class Job:
     deadline_ms: float | None
     number: int
     least_ms: float
-    future: Future[Answer] = field(default_factory=Future)
+    future: asyncio.Future[Answer] = field(default_factory=_future)
     call: Call | None = None
 
     @property
@@ -41,11 +44,12 @@ class Job:
         return math.inf if self.deadline_ms is None else self.deadline_ms
 
     def succeed(self, answer: Answer) -> None:
-        """Unless the caller has given it up in this moment."""
-        with suppress(InvalidStateError):
+        """Unless the caller has given it up."""
+        if not self.future.done():
             self.future.set_result(answer)
 
     def fail(self, error: GatewayError) -> None:
-        """Unless it is answered, or the caller has given it up in this moment."""
-        with suppress(InvalidStateError):
+        """Unless it is answered, or the caller has given it up."""
+        if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # seen, also where the caller gives it up in this moment

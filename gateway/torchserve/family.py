@@ -18,11 +18,11 @@ import numpy as np
 from gateway import images
 from gateway.config import DEFAULT_MAX_RESIDENT_BYTES, ServerConfig
 from gateway.device_classes import DeviceClasses
+from gateway.engine_opening import opened_backend, settled
 from gateway.engines.backend import Array
 from gateway.engines.net import Net
 from gateway.engines.opening import make_engine
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.opening import opened_backend, settled
 from gateway.request import ImageInput, Selection
 from gateway.select import select
 from gateway.services.hints import constraints_of, metadata_hints, text_hints

@@ -12,15 +12,20 @@ import time
 from collections.abc import Callable, Sequence
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, Tracer, get_current_span, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    Span,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 
-from gateway.images import Values
-from gateway.scheduling.batch_runner import Lane, Ran
 from gateway.scheduling.job import Job
 from gateway.scheduling.scheduler import RunBatch
 from gateway.tracing import attributes
 from gateway.tracing.attributes import Attributes
-from supernet.architecture import Architecture
+from gateway.workers.batch import Batch, Outcome, Run, Worker
 
 QUEUE, BATCH, ENGINE = "queue", "batch", "engine"
 
@@ -31,18 +36,18 @@ class BatchSpans:
     def __init__(self, tracer: Tracer, clock: Callable[[], float] = time.monotonic) -> None:
         self._tracer, self._clock = tracer, clock
 
-    def worker(self, run: RunBatch) -> RunBatch:
+    def runner(self, run: RunBatch) -> RunBatch:
         """The same, with spans of queue and batch."""
         return functools.partial(self._run, run)
 
-    def lane(self, lane: Lane) -> Lane:
+    def worker(self, worker: Worker) -> Worker:
         """The same, with a span a run where its batch has one."""
-        return _TracedLane(lane, self._tracer)
+        return _TracedWorker(worker, self._tracer)
 
-    def _run(self, run: RunBatch, subnet: str, jobs: Sequence[Job]) -> None:
+    async def _run(self, run: RunBatch, subnet: str, jobs: Sequence[Job]) -> None:
         sampled = [(job, span) for job in jobs if (span := _span_of(job)) is not None]
         if not sampled:
-            run(subnet, jobs)
+            await run(subnet, jobs)
             return
         with self._tracer.start_as_current_span(
             BATCH,
@@ -56,7 +61,7 @@ class BatchSpans:
         ) as batch:
             for job, span in sampled:
                 self._add_wait(job, span, batch)
-            run(subnet, jobs)
+            await run(subnet, jobs)
 
     def _add_wait(self, job: Job, request: Span, batch: Span) -> None:
         now_ns = time.time_ns()
@@ -68,18 +73,28 @@ class BatchSpans:
         )
 
 
-class _TracedLane:
-    def __init__(self, lane: Lane, tracer: Tracer) -> None:
-        self._lane, self._tracer = lane, tracer
+class _TracedWorker:
+    def __init__(self, worker: Worker, tracer: Tracer) -> None:
+        self._worker, self._tracer = worker, tracer
 
-    def run(self, arch: Architecture, x: Values) -> Ran:
-        if not get_current_span().is_recording():
-            return self._lane.run(arch, x)
-        told: Attributes = {attributes.SUBNET: arch.id, attributes.BATCH_SIZE: len(x)}
-        with self._tracer.start_as_current_span(ENGINE, attributes=told) as span:
-            ran = self._lane.run(arch, x)
-            span.set_attribute(attributes.COMPUTE_MS, ran.compute_ms)
-            return ran
+    async def run(self, batch: Batch) -> Outcome:
+        outcome = await self._worker.run(batch)
+        if (span := get_current_span()).is_recording():
+            for run in outcome.runs:
+                self._add_run(batch.subnet, run)
+            if outcome.failed_together:
+                span.set_status(StatusCode.ERROR, "its requests ran one by one")
+        return outcome
+
+    def _add_run(self, subnet: str, run: Run) -> None:
+        """The worker has said when it began and what it took; it may be another process."""
+        told: Attributes = {
+            attributes.SUBNET: subnet,
+            attributes.BATCH_SIZE: len(run.logits),
+            attributes.COMPUTE_MS: run.compute_ms,
+        }
+        span = self._tracer.start_span(ENGINE, attributes=told, start_time=run.began_ns)
+        span.end(run.began_ns + round(run.compute_ms * 1e6))
 
 
 def _span_of(job: Job) -> Span | None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
+from gateway.engine_opening import opened_backend, opened_engine, settled
 from gateway.engines.net import Net
-from gateway.opening import opened_backend, opened_engine, settled
 from supernet.architecture import Architecture
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from gateway.errors import (
     MAX_SHOWN,
+    DeadlineExceeded,
     GatewayError,
     InvalidRequest,
     QueueFull,
@@ -38,3 +41,18 @@ def test_a_full_queue_says_when_to_come_back() -> None:
 
 def test_anything_else_is_bland() -> None:
     assert (GatewayError.code, GatewayError().safe_message) == ("INTERNAL", "internal error")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequest("tensor.raw", float("nan"), "finite values"),
+        QueueFull(1.5),
+        DeadlineExceeded(),
+        GatewayError("said"),
+    ],
+)
+def test_an_error_is_the_same_in_another_process(error: GatewayError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (vars(again), again.args) == (vars(error), error.args)

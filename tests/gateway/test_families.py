@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from supernet.presets import design_space
 
 FoldRandomly = Callable[[DesignSpace], Supernet]
 FAMILIES = ("fashion-mnist-proxyless", "words")
+ALPHA = Constraints("alpha")
+
 SERVED = [
     *((family, "torch") for family in FAMILIES),
     *((FAMILIES[0], engine) for engine in ("onnxruntime", "openvino")),
@@ -95,9 +98,9 @@ def test_every_budget_is_answered_by_its_subnet(
         {"artifact": folder, "engine": engine, "store": f"sqlite://{tmp_path}/tables.sqlite3"}
     )
     full = complexity(space, space.largest).macs * MS_PER_MAC
-    with open_pipeline(config) as pipeline:
+    with open_pipeline(config) as pipeline, asyncio.Runner() as loop:
         for budget_ms in (full, full / 2, full / 3):
-            answer = pipeline.infer_sync(sent, Constraints("alpha", budget_ms))
+            answer = loop.run(pipeline.infer(sent, Constraints("alpha", budget_ms)))
             arch = Architecture.parse(answer.selection.subnet)
             assert answer.selection.latency_ms <= budget_ms
             if space.skeleton.inputs.kind == "tokens":
@@ -115,17 +118,17 @@ def test_what_is_no_input_of_the_net_is_refused(net: tuple[Path, Supernet], tmp_
     store = f"sqlite://{tmp_path}/tables.sqlite3"
     config = ServerConfig(artifact=folder, store=store, engine="torch")
     good, _ = tensor(space, max(space.resolutions))
-    with open_pipeline(config) as pipeline:
+    with open_pipeline(config) as pipeline, asyncio.Runner() as loop:
         other = "FP32" if form.dtype == "INT64" else "INT64"
         with pytest.raises(InvalidRequest, match=f"tensor.dtype: expected '{form.dtype}'"):
-            pipeline.infer_sync(TensorInput(other, good.shape, good.data), Constraints("alpha"))
+            loop.run(pipeline.infer(TensorInput(other, good.shape, good.data), ALPHA))
         with pytest.raises(InvalidRequest, match=r"tensor.shape: expected \[1 to 32, "):
-            pipeline.infer_sync(TensorInput(form.dtype, (1, 7), b""), Constraints("alpha"))
+            loop.run(pipeline.infer(TensorInput(form.dtype, (1, 7), b""), ALPHA))
         if form.kind == "tokens":
             with pytest.raises(InvalidRequest, match="input: expected a tensor of tokens"):
-                pipeline.infer_sync(ImageInput(b"abc"), Constraints("alpha"))
+                loop.run(pipeline.infer(ImageInput(b"abc"), ALPHA))
             cannot_ask = documents.net(pipeline, 1, None)["cannot_ask"]
             assert cannot_ask == "This net reads tokens, not images: ask it over gRPC."
             wrong = np.full(good.shape, form.vocabulary, "<i8").tobytes()
             with pytest.raises(InvalidRequest, match=r"tokens from 0 to 26 \(value 0\), got 27"):
-                pipeline.infer_sync(TensorInput("INT64", good.shape, wrong), Constraints("alpha"))
+                loop.run(pipeline.infer(TensorInput("INT64", good.shape, wrong), ALPHA))

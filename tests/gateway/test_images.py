@@ -223,14 +223,14 @@ def test_finite_values_are_taken_and_no_others(
     for place, value in changes:
         x.flat[place] = value
     if np.isfinite(x).all():
-        images.size_of(raw(x), space, 4)
+        images.at(raw(x), 16, space, GRAY)
     else:
         with pytest.raises(InvalidRequest, match="finite"):
-            images.size_of(raw(x), space, 4)
+            images.at(raw(x), 16, space, GRAY)
 
 
 def test_finite_values_whose_sum_is_not_are_taken(space: DesignSpace) -> None:
-    images.size_of(raw(np.full((1, 1, 16, 16), 3e38, np.float32)), space, 4)
+    images.at(raw(np.full((1, 1, 16, 16), 3e38, np.float32)), 16, space, GRAY)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -238,4 +238,4 @@ def test_values_are_finite(value: float, space: DesignSpace) -> None:
     x = np.zeros((1, 1, 16, 16), np.float32)
     x[0, 0, 3, 3] = value
     with pytest.raises(InvalidRequest, match=r"tensor.raw: expected finite values \(value 51\)"):
-        images.size_of(raw(x), space, 4)
+        images.at(raw(x), 16, space, GRAY)

@@ -36,6 +36,9 @@ from gateway.opening import open_pipeline
 from gateway.pipeline import Pipeline
 from gateway.request import Answer, Constraints, ImageInput, ModelInput, TensorInput
 from gateway.stores.table_file import TableFile
+from gateway.workers.executor import Executor
+from gateway.workers.preparers import Preparers
+from gateway.workers.thread_worker import ThreadWorker
 from supernet.architecture import Architecture
 from supernet.complexity import complexity
 from supernet.design_space import DesignSpace
@@ -53,7 +56,7 @@ class GatedEngine:
     """The real engine, with a gate before each run and a time of one's own to report."""
 
     reported_ms: float | None = None
-    most_images, resident_bytes, whole_subnets, compile_failures = 8, 0, 0, 0
+    most_images, resident_bytes, whole_subnets, compile_failures, lost = 8, 0, 0, 0, 0
 
     def __init__(self, folder: Path) -> None:
         self._engine = make_engine(Net(folder), TorchBackend(), max_whole_bytes=10**6)
@@ -104,19 +107,25 @@ Make = Callable[..., Pipeline]
 @pytest.fixture
 def make(artifact_folder: Path, engine: GatedEngine) -> Iterator[Make]:
     """Makes pipelines around `engine`; options as for `Pipeline`."""
-    made: list[Pipeline] = []
+    workers: list[ThreadWorker] = []
+    preparers = Preparers(2)
 
     def build(largest_ms: float = 1.0, **options: Any) -> Pipeline:
         manifest = read_manifest(artifact_folder)
         classes = DeviceClasses(manifest, read_bundled_tables(artifact_folder))
         costs = MadeUpCosts(manifest.design_space, largest_ms)
-        made.append(Pipeline(manifest, classes, engine, costs, **options))
-        return made[-1]
+
+        def worker() -> ThreadWorker:
+            workers.append(ThreadWorker(Executor(engine.lane(), manifest, preparers)))
+            return workers[-1]
+
+        return Pipeline(manifest, classes, engine, costs, worker, **options)
 
     yield build
     engine.gate.set()
-    for pipeline in made:
-        pipeline.close()
+    for worker in workers:
+        worker.close()
+    preparers.close()
 
 
 @pytest.fixture(scope="module")
@@ -192,12 +201,6 @@ async def test_many_at_once_get_what_each_asked_for(make: Make, folded_supernet:
         x = torch.from_numpy(images.prepare(tensor(), arch.resolution, space, preprocessing))
         alone = extract(folded_supernet, arch)(x).numpy()
         assert np.abs(alone - answer.logits).max() < 1e-4
-
-
-def test_without_an_event_loop(make: Make, image: ImageInput) -> None:
-    pipeline = make()
-    assert pipeline.infer_sync(image, ALPHA).selection == pipeline.select(ALPHA)
-    assert pipeline.labels[0] == "ankle boot"
 
 
 @pytest.mark.parametrize(
@@ -394,4 +397,6 @@ def test_opens_what_the_configuration_names(
     with open_pipeline(ServerConfig(artifact=artifact_folder, store=url)) as pipeline:
         names = [(i.name, i.version) for i in pipeline.device_classes()]
         assert names == [("alpha", 0), ("beta", 0), ("gamma", 1)]
-        assert pipeline.infer_sync(image, Constraints("gamma")).logits.shape == (1, 10)
+        answer = asyncio.run(pipeline.infer(image, Constraints("gamma")))
+        assert answer.logits.shape == (1, 10)
+        assert pipeline.labels[0] == "ankle boot"

@@ -30,7 +30,7 @@ def job(number: int, call: Call | None, deadline_ms: float | None) -> Job:
     return Job(image, 2, "alpha", BOTH, 1000.0, deadline_ms, number, 1.0, call=call)
 
 
-def test_who_waits_is_told_without_what_they_sent() -> None:
+async def test_who_waits_is_told_without_what_they_sent() -> None:
     call = Call("Infer", "peer", "alpha", request_id="r1", message_id="m1", identity="edge-7")
     jobs = [job(1, call, 1500.0), job(2, None, None)]
     pipeline = SimpleNamespace(pending=3, max_pending=9, waiting=lambda: jobs)
@@ -46,7 +46,7 @@ def test_who_waits_is_told_without_what_they_sent() -> None:
     assert "sent" not in json.dumps(shown)
 
 
-def test_a_long_queue_is_cut() -> None:
+async def test_a_long_queue_is_cut() -> None:
     jobs = [job(n, None, None) for n in range(state.MOST_JOBS + 5)]
     pipeline = SimpleNamespace(pending=2000, max_pending=2000, waiting=lambda: jobs)
     shown = state.queue(pipeline)(NOTHING)

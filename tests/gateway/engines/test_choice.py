@@ -8,10 +8,10 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import settled
 from gateway.engines import choice
 from gateway.engines.net import Net
 from gateway.engines.opening import BackendName
-from gateway.opening import settled
 
 BOTH: list[BackendName] = ["onnxruntime", "openvino"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +11,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, Tracer
 
 from gateway.calls import Call, Trace
-from gateway.images import Values
 from gateway.request import ImageInput
-from gateway.scheduling.batch_runner import Ran
 from gateway.scheduling.job import Job
 from gateway.scheduling.ladder import Ladder
 from gateway.select import Candidate
 from gateway.tracing.batch_spans import BatchSpans
+from gateway.workers.batch import Batch, Outcome, Run
 from supernet.architecture import Architecture
 from tests.gateway.tracing.spans import Kept
 
@@ -25,6 +24,8 @@ SUBNET = Architecture((2, 2), 12)
 ONLY = Candidate(SUBNET.id, 12, 0.8, 1.0)
 LADDER = Ladder((ONLY,), {ONLY.subnet: ONLY})
 NOW_S = 100.0
+BEGAN_NS = 1_700_000_000_000_000_000
+LOGITS = np.zeros((5, 2), np.float32)
 
 
 def job(number: int, call: Call | None, waited_ms: float = 0.0, rows: int = 1) -> Job:
@@ -38,15 +39,16 @@ def sampled(tracer: Tracer) -> Call:
     return Call("Infer", "peer", trace=Trace(span, "t", "s"))
 
 
-class Engine:
-    """Runs, or does not."""
+class OneRun:
+    """Runs all together, or one by one."""
 
     fails = False
 
-    def run(self, arch: Architecture, x: Values) -> Ran:  # noqa: ARG002
-        if self.fails:
-            raise RuntimeError("the runtime failed")
-        return SimpleNamespace(logits=np.zeros((len(x), 2), np.float32), compute_ms=2.5)
+    async def run(self, batch: Batch) -> Outcome:
+        places = range(len(batch.inputs))
+        each = [(place,) for place in places] if self.fails else [tuple(places)]
+        runs = tuple(Run(p, (1,) * len(p), LOGITS, (0,), (True,), 2.5, BEGAN_NS) for p in each)
+        return Outcome(runs, {}, failed_together=self.fails)
 
 
 @pytest.fixture
@@ -65,30 +67,30 @@ def id_of(span: ReadableSpan) -> int:
     return context.span_id
 
 
-def run(watch: BatchSpans, engine: Engine, jobs: Sequence[Job]) -> None:
+async def run(watch: BatchSpans, worker: OneRun, jobs: Sequence[Job]) -> None:
     """One batch, as a worker runs it."""
-    lane = watch.lane(engine)
-    rows = sum(job.rows for job in jobs)
+    traced = watch.worker(worker)
 
-    def worker(subnet: str, given: Sequence[Job]) -> None:
+    async def runner(subnet: str, given: Sequence[Job]) -> None:
         assert (subnet, given) == (SUBNET.id, jobs)
-        lane.run(SUBNET, np.zeros((rows, 1, 12, 12), np.float32))
+        inputs = tuple(job.model_input for job in given)
+        await traced.run(Batch(subnet, inputs, (math.inf,) * len(inputs)))
 
-    watch.worker(worker)(SUBNET.id, jobs)
+    await watch.runner(runner)(SUBNET.id, jobs)
 
 
-def test_what_is_not_sampled_leaves_nothing(watch: BatchSpans, kept: Kept) -> None:
+async def test_what_is_not_sampled_leaves_nothing(watch: BatchSpans, kept: Kept) -> None:
     unsampled = Call("Infer", "peer", trace=Trace(Kept(0.0).tracer.start_span("request")))
-    run(watch, Engine(), [job(1, None), job(2, Call("Infer", "peer")), job(3, unsampled)])
+    await run(watch, OneRun(), [job(1, None), job(2, Call("Infer", "peer")), job(3, unsampled)])
     assert kept.count == 0
 
 
-def test_a_batch_belongs_to_the_first_that_is_sampled_and_links_to_all(
+async def test_a_batch_belongs_to_the_first_that_is_sampled_and_links_to_all(
     watch: BatchSpans, kept: Kept
 ) -> None:
     calls = [sampled(kept.tracer) for _ in range(2)]
     jobs = [job(1, None), job(2, calls[0], waited_ms=30, rows=3), job(3, calls[1], waited_ms=10)]
-    run(watch, Engine(), jobs)
+    await run(watch, OneRun(), jobs)
     contexts = [call.trace.span.get_span_context() for call in calls if call.trace]
     (batch,), (engine,) = kept.spans("batch"), kept.spans("engine")
     assert batch.parent is not None
@@ -101,6 +103,7 @@ def test_a_batch_belongs_to_the_first_that_is_sampled_and_links_to_all(
     assert engine.parent.span_id == id_of(batch)
     assert engine.attributes is not None
     assert engine.attributes["compofa.compute_ms"] == 2.5
+    assert (engine.start_time, engine.end_time) == (BEGAN_NS, BEGAN_NS + 2_500_000)
     waits = kept.spans("queue")
     assert [wait.parent.span_id for wait in waits if wait.parent] == [c.span_id for c in contexts]
     assert [[link.context.span_id for link in w.links] for w in waits] == [[id_of(batch)]] * 2
@@ -108,16 +111,17 @@ def test_a_batch_belongs_to_the_first_that_is_sampled_and_links_to_all(
     assert took_ms == pytest.approx([30.0, 10.0], abs=0.001)
 
 
-def test_a_run_that_fails_says_so_and_fails_as_ever(watch: BatchSpans, kept: Kept) -> None:
-    engine = Engine()
-    engine.fails = True
-    with pytest.raises(RuntimeError, match="the runtime failed"):
-        run(watch, engine, [job(1, sampled(kept.tracer))])
-    for name in ("engine", "batch"):
-        (span,) = kept.spans(name)
-        assert span.status.status_code is StatusCode.ERROR
+async def test_a_batch_that_fails_says_so_and_shows_each_alone(
+    watch: BatchSpans, kept: Kept
+) -> None:
+    worker = OneRun()
+    worker.fails = True
+    await run(watch, worker, [job(1, sampled(kept.tracer)), job(2, None)])
+    (batch,) = kept.spans("batch")
+    assert batch.status.status_code is StatusCode.ERROR
+    assert len(kept.spans("engine")) == 2
 
 
-def test_an_engine_that_runs_for_nobody_is_not_traced(watch: BatchSpans, kept: Kept) -> None:
-    watch.lane(Engine()).run(SUBNET, np.zeros((1, 1, 12, 12), np.float32))
+async def test_a_worker_that_runs_for_nobody_is_not_traced(watch: BatchSpans, kept: Kept) -> None:
+    await watch.worker(OneRun()).run(Batch(SUBNET.id, (ImageInput(b""),), (math.inf,)))
     assert kept.count == 0

@@ -1,0 +1,100 @@
+"""What a worker's process does: opens the engine, runs one batch after another, ends with the
+gateway.
+
+It knows neither requests nor metrics. Which subnets it has whole is told by the gateway.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from typing import cast
+
+from gateway import heap, logs
+from gateway.engine_opening import opened_engine, settled, warm_up
+from gateway.engines.engine import Engine
+from gateway.engines.net import Net
+from gateway.engines.opening import cpus
+from gateway.workers.channel import Channel, SharedMemory
+from gateway.workers.executor import Executor
+from gateway.workers.messages import Opened, Refused, Setup, Whole
+from gateway.workers.packing import PackedBatch, end_of, packed_outcome, unpacked
+from gateway.workers.preparers import Preparers
+
+_LOG = logging.getLogger(__name__)
+_NICENESS = 10  # of what is done beside batches
+
+
+def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # they are for the gateway
+    setup: Setup = pickle.load(sys.stdin.buffer)
+    logs.configure(sys.stderr, setup.log_level)
+    work, memory = Channel.of(work_fd), SharedMemory(memory_fd)
+    net = Net(setup.config.artifact, setup.manifest)
+    try:
+        config = settled(setup.config, net)
+        alone = config.model_copy(update={"workers": 1})  # the others have processes of their own
+        engine, costs = opened_engine(alone, net)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        work.send(Refused(str(error) or "out of memory"))
+        return
+    about = engine.name, engine.most_images, engine.learns_shapes
+    work.send(Opened(config, costs, *about, engine.chain_bytes, net.is_loaded))
+    gc.collect()
+    gc.freeze()
+    executor = Executor(engine.lane(), setup.manifest, Preparers(cpus()))
+    if (warming := warm_up(engine, setup.manifest)) is not None:
+        warming.start()
+    threading.Thread(target=_obey, args=(Channel.of(control_fd), engine), daemon=True).start()
+    _run(work, memory, executor)
+
+
+def _run(work: Channel, memory: SharedMemory, executor: Executor) -> None:
+    while True:
+        try:
+            told = cast("PackedBatch", work.receive())
+        except EOFError:
+            return
+        outcome = executor.run(unpacked(told, memory))
+        work.send(packed_outcome(outcome, memory, end_of(told)))
+
+
+def _obey(control: Channel, engine: Engine) -> None:
+    """Beside batches: do what the gateway says, keep the heap trim, and end the process with the
+    gateway, whatever a batch does."""
+    os.nice(_NICENESS)
+    trim = heap.Trimmer()
+    while True:
+        try:
+            told = control.receive(heap.INTERVAL_S)
+            assert isinstance(told, Whole)
+            control.send(_done(told, engine))
+        except TimeoutError:
+            trim.look()
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _done(told: Whole, engine: Engine) -> bool:
+    if not told.wanted:
+        engine.whole.give_up(told.arch)
+        return True
+    cache = engine.backend.cache
+    if cache is None or cache.read(told.arch.id) is None:
+        return False
+    try:
+        engine.whole.obtain(told.arch)
+    except Exception as error:  # of a runtime: of whatever kind
+        _LOG.warning("%s whole: %s", told.arch.id, error)
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,195 @@
+"""A process for each worker: none waits for another's interpreter, nor for the event loop's.
+
+What is decided once for all of them is decided here: which subnets they have whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway import logs
+from gateway.compiling import FIELDS, CompileAside
+from gateway.config import ServerConfig
+from gateway.engines.net import Net
+from gateway.engines.opening import whole_bytes
+from gateway.engines.residency import Residency
+from gateway.engines.usage import Usage
+from gateway.engines.whole_subnets import WholeSubnets
+from gateway.errors import GatewayError
+from gateway.workers.batch import Batch, Outcome, Run
+from gateway.workers.messages import Opened, Setup
+from gateway.workers.worker_process import WorkerLostError, WorkerProcess
+from supernet.architecture import Architecture
+
+_LOG = logging.getLogger(__name__)
+
+
+class WorkerProcesses(Residency):
+    """Of a folded net. As many as the configuration wants, ready once this is made. Thread-safe."""
+
+    def __init__(self, config: ServerConfig, net: Net) -> None:
+        """Raises `ValueError` where the engine cannot be had."""
+        told = ServerConfig.model_validate(config.model_dump(include=FIELDS))  # no secrets
+        first, opened = _first(Setup(told, net.manifest, logs.current_level()))
+        self.config, self.costs, self.name = opened.config, opened.costs, opened.engine
+        self.most_images, self.learns_shapes = opened.most_images, opened.learns_shapes
+        self._setup = Setup(opened.config, net.manifest, logs.current_level())
+        self.aside = CompileAside(
+            opened.config.model_copy(update={"workers": 1}), net.manifest.artifact_hash
+        )
+        usage = Usage()
+        size_of = functools.partial(whole_bytes, net.manifest.design_space)
+        whole = WholeSubnets(
+            self._compile, size_of, usage, config.max_resident_bytes, gave_up=self._give_up
+        )
+        super().__init__(whole, usage, opened.chain_bytes)
+        self._lock = threading.Lock()
+        self._spare, self._all = [first], {first}
+        self._leaving: list[WorkerProcess] = []
+        assert opened.config.workers
+        try:
+            others = [self._started() for _ in range(opened.config.workers - 1)]
+            for other in others:
+                other.opened()
+        except BaseException:
+            self.close()
+            raise
+        self._spare += others
+
+    def worker(self) -> ProcessWorker:
+        """For one thread."""
+        return ProcessWorker(self)
+
+    def take(self) -> WorkerProcess:
+        """One that nobody has, started where there is none. Raises `ValueError`."""
+        with self._lock, suppress(IndexError):
+            return self._spare.pop()
+        process = self._started()
+        try:
+            process.opened()
+        except ValueError:
+            self._forget(process)
+            raise
+        for arch in self.whole.archs:
+            process.have(arch, whole=True)
+        return process
+
+    def abandon(self, process: WorkerProcess) -> None:
+        """What it is doing is of no use any more."""
+        with self._lock:
+            self._all.discard(process)
+            self._leaving.append(process)
+        process.let_go()
+
+    def replaced(self, process: WorkerProcess) -> WorkerProcess:
+        """Another, for one that is lost. Raises `ValueError`."""
+        self.lost += 1
+        self._forget(process)
+        return self.take()
+
+    def close(self) -> None:
+        """Return once all have ended."""
+        self.aside.close()
+        for process in (*self._now(), *self._leaving):
+            process.close()
+
+    def _started(self) -> WorkerProcess:
+        process = WorkerProcess(self._setup)
+        with self._lock:
+            self._all.add(process)
+        return process
+
+    def _forget(self, process: WorkerProcess) -> None:
+        with self._lock:
+            self._all.discard(process)
+        process.close()
+
+    def _now(self) -> list[WorkerProcess]:
+        with self._lock:
+            return list(self._all)
+
+    def _compile(self, arch: Architecture) -> None:
+        """Into every process, from the cache; what is not there is compiled into it first. Raises
+        `RuntimeError`."""
+        missing = _without(self._now(), arch)
+        if missing:
+            self.aside(arch)
+            if _without(missing, arch):
+                raise RuntimeError("the compile cache does not keep it")
+
+    def _give_up(self, arch: Architecture) -> None:
+        for process in self._now():
+            process.have(arch, whole=False)
+
+
+class ProcessWorker:
+    """Runs batches in a process, and in another one after that has ended. For one thread at a
+    time."""
+
+    def __init__(self, processes: WorkerProcesses) -> None:
+        self._processes, self._process = processes, processes.take()
+
+    async def run(self, batch: Batch) -> Outcome:
+        """What a process dies of may be one of the inputs: they run one by one then. Raises
+        `ValueError` where there is no other process to be had."""
+        outcome = await self._run(batch)
+        if outcome is None:
+            outcome = await self._one_by_one(batch)
+        for _ in outcome.runs:
+            self._processes.usage.add(Architecture.parse(batch.subnet))
+        return outcome
+
+    async def _run(self, batch: Batch) -> Outcome | None:
+        """None where the process has ended with it."""
+        ran = False
+        while not ran:
+            try:
+                return await self._process.run(batch)
+            except WorkerLostError as error:
+                _LOG.error("%s", error)
+                ran = error.ran
+                self._process = await asyncio.to_thread(self._processes.replaced, self._process)
+            except BaseException:  # its answer may still come, and is not the next batch's
+                self._processes.abandon(self._process)
+                raise
+        return None
+
+    async def _one_by_one(self, batch: Batch) -> Outcome:
+        runs: list[Run] = []
+        errors: dict[int, GatewayError] = {}
+        several = len(batch.inputs) > 1
+        for place in range(len(batch.inputs)):
+            outcome = await self._run(batch.alone(place)) if several else None
+            if outcome is None:
+                errors[place] = GatewayError()
+            else:
+                runs += (replace(run, places=(place,)) for run in outcome.runs)
+                errors.update((place, error) for error in outcome.errors.values())
+        return Outcome(tuple(runs), errors, failed_together=several)
+
+
+def _first(setup: Setup) -> tuple[WorkerProcess, Opened]:
+    """The first process, and what it has found out. One that has compiled something holds all that
+    was needed for it: it is started again by what it left in the cache."""
+    process = WorkerProcess(setup)
+    try:
+        opened = process.opened()
+        if opened.loaded:
+            process.close()
+            process = WorkerProcess(replace(setup, config=opened.config))
+            opened = process.opened()
+    except BaseException:
+        process.close()
+        raise
+    return process, opened
+
+
+def _without(processes: Iterable[WorkerProcess], arch: Architecture) -> list[WorkerProcess]:
+    """Those that cannot have a subnet whole; the others have it now."""
+    return [process for process in processes if not process.have(arch, whole=True)]

@@ -1,0 +1,85 @@
+"""The workers of a gateway: threads of its own, or a process for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from gateway.compiling import CompileAside
+from gateway.config import ServerConfig
+from gateway.engine_opening import opened_engine, settled, warm_up
+from gateway.engines.costs import Costs, CostsByMacs
+from gateway.engines.hot_subnets import HotSubnets
+from gateway.engines.net import Net
+from gateway.engines.opening import best_device, cpus, installed
+from gateway.engines.residency import Residency
+from gateway.workers.batch import Worker
+from gateway.workers.executor import Executor
+from gateway.workers.preparers import Preparers
+from gateway.workers.processes import WorkerProcesses
+from gateway.workers.thread_worker import ThreadWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """`worker` makes one more, for one thread; `config` has nothing left open."""
+
+    config: ServerConfig
+    engine: Residency
+    costs: Costs | CostsByMacs
+    worker: Callable[[], Worker]
+
+
+@contextmanager
+def team_of(config: ServerConfig, net: Net) -> Iterator[Team]:
+    """As `config` wants it, ready; what runs most is compiled whole beside it. Raises `ValueError`
+    where the engine cannot be had."""
+    with ExitStack() as opened:
+        enter = _processes if _in_processes(config, net) else _threads
+        yield enter(config, net, opened)
+
+
+def _in_processes(config: ServerConfig, net: Net) -> bool:
+    """A net that is not folded needs torch and its weights wherever it runs, and a GPU is shared
+    by threads."""
+    can = net.has_pieces and config.engine != "torch" and bool(installed())
+    can = can and (config.device or best_device()) == "cpu"
+    if config.processes and not can:
+        raise ValueError(
+            "processes: expected a folded net, a CPU, and the engine onnxruntime or openvino"
+        )
+    return can if config.processes is None else config.processes
+
+
+def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
+    processes = WorkerProcesses(config, net)
+    opened.callback(processes.close)
+    _start_hot(processes, processes.aside, opened)
+    return Team(processes.config, processes, processes.costs, processes.worker)
+
+
+def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
+    config = settled(config, net)
+    aside = CompileAside(config, net.manifest.artifact_hash)
+    engine, costs = opened_engine(config, net, aside)
+    preparers = Preparers(cpus())
+    opened.callback(preparers.close)
+    if engine.chain is not None:
+        _start_hot(engine, aside, opened)
+    if (warming := warm_up(engine, net.manifest)) is not None:
+        warming.start()
+        opened.callback(warming.close)
+
+    def worker() -> ThreadWorker:
+        made = ThreadWorker(Executor(engine.lane(), net.manifest, preparers))
+        opened.callback(made.close)
+        return made
+
+    return Team(config, engine, costs, worker)
+
+
+def _start_hot(engine: Residency, aside: CompileAside, opened: ExitStack) -> None:
+    hot = HotSubnets(engine.whole, engine.usage, interrupt=aside.close)
+    hot.start()
+    opened.callback(hot.close)

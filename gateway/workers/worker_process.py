@@ -1,0 +1,116 @@
+"""A process that runs batches for this one, seen from here."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from typing import cast
+
+from gateway.exports.builder import export_environment
+from gateway.workers.batch import Batch, Outcome
+from gateway.workers.channel import Channel, SharedMemory
+from gateway.workers.messages import Opened, Refused, Setup, Whole
+from gateway.workers.packing import PackedOutcome, packed, unpacked_outcome
+from supernet.architecture import Architecture
+
+_MODULE = "gateway.workers.process"
+_END_S = 5.0  # it ends with its batch, and is killed where that does not end
+
+
+class WorkerLostError(Exception):
+    """The process has ended by itself. `ran` where it had been handed the batch."""
+
+    def __init__(self, status: int, *, ran: bool) -> None:
+        self.ran = ran
+        super().__init__(f"a worker's process ended with status {status}")
+
+
+class WorkerProcess:
+    """Started when made; ready once `opened` has returned. `run` is for one thread at a
+    time, the rest for any."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._work, work = Channel.pair()
+        self._control, control = Channel.pair()
+        self._memory = SharedMemory.made()
+        fds = work.fileno(), control.fileno(), self._memory.fd
+        # -P: a folder `gateway` where this one was started is not ours.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _MODULE, *map(str, fds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=export_environment(),
+            pass_fds=fds,
+            start_new_session=True,  # Ctrl-C is the gateway's
+        )
+        work.close()
+        control.close()
+        assert self._process.stdin is not None
+        with self._process.stdin as stdin:
+            stdin.write(pickle.dumps(setup))
+        self._asking, self._closing = threading.Lock(), threading.Lock()
+        self._closed = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def opened(self) -> Opened:
+        """Once it is ready. Raises `ValueError` where its engine cannot be had."""
+        try:
+            told = self._work.receive()
+        except EOFError:
+            raise ValueError(f"engine: its process ended with status {self._status()}") from None
+        if isinstance(told, Refused):
+            raise ValueError(told.reason)
+        assert isinstance(told, Opened)
+        return told
+
+    async def run(self, batch: Batch) -> Outcome:
+        """Raises `WorkerLostError`."""
+        told = packed(batch, self._memory)
+        try:
+            self._work.send(told)
+        except OSError:
+            raise WorkerLostError(self._status(), ran=False) from None
+        try:
+            answer = cast("PackedOutcome", await self._work.received())
+        except EOFError:
+            raise WorkerLostError(self._status(), ran=True) from None
+        outcome = unpacked_outcome(answer, self._memory)
+        self._memory.hand_back()
+        return outcome
+
+    def have(self, arch: Architecture, *, whole: bool) -> bool:
+        """Have a subnet compiled whole, or no longer; whether it is so. False where the process is
+        gone."""
+        with self._asking:
+            try:
+                self._control.send(Whole(arch, whole))
+                return bool(self._control.receive())
+            except (EOFError, OSError):
+                return False
+
+    def let_go(self) -> None:
+        """It ends by itself, once it has noticed."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        for end in (self._work, self._control, self._memory):
+            end.close()
+
+    def close(self) -> None:
+        """Return once the process has ended; it is killed where it does not within seconds."""
+        self.let_go()
+        self._status()
+
+    def _status(self) -> int:
+        """Of the process, which has ended, or is about to."""
+        try:
+            return self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
