@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from supernet.durable import write_file
 
 _LOG = logging.getLogger(__name__)
-_DIGEST_BYTES = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
+_PART_BYTES = 2**20
 
 
 class CompileCache:
@@ -28,26 +31,51 @@ class CompileCache:
     def read(self, name: str) -> bytes | None:
         """None where it is missing, damaged or cannot be read."""
         try:
-            content = self._path(name).read_bytes()
+            content = self.path(name).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(error)
+            self.complain(error.strerror)
             return None
-        digest, blob = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        digest, blob = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
         return blob if hashlib.sha256(blob).digest() == digest else None
+
+    def file(self, name: str) -> Path | None:
+        """Where a blob lies, behind its first `DIGEST_BYTES`, for whoever maps it; None where it is
+        missing, damaged or cannot be read."""
+        try:
+            with self.path(name).open("rb") as file:
+                digest = file.read(DIGEST_BYTES)
+                found = hashlib.sha256()
+                while part := file.read(_PART_BYTES):
+                    found.update(part)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.complain(error.strerror)
+            return None
+        return self.path(name) if found.digest() == digest else None
 
     def write(self, name: str, blob: bytes) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_file(self._path(name), hashlib.sha256(blob).digest() + blob)
+            write_file(self.path(name), hashlib.sha256(blob).digest() + blob)
         except OSError as error:
-            self._complain(error)
+            self.complain(error.strerror)
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Where a blob is, or would be."""
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.blob"
 
-    def _complain(self, error: OSError) -> None:
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what is on its way into the cache. Raises `OSError`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            yield Path(folder)
+
+    def complain(self, reason: str | None) -> None:
+        """Say it, once."""
         if not self._complained:
             self._complained = True
-            _LOG.warning("compile cache %s: %s", self._folder, error.strerror)
+            _LOG.warning("compile cache %s: %s", self._folder, reason)

@@ -1,7 +1,8 @@
 """ONNX Runtime on CPUs: each run on one core, in its caller's thread.
 
 All lanes share what is compiled, and one arena of buffers: nothing is kept for each segment, and a
-shape that has not run before costs nothing.
+shape that has not run before costs nothing. Weights are mapped from the cache: processes share
+them too.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from typing import Any
 import onnxruntime as ort  # type: ignore[import-untyped]
 
 from gateway.engines.backend import MOST_IMAGES_ON_CPU, Array, Build, Dtype, ModelInputs
-from gateway.engines.compile_cache import CompileCache
+from gateway.engines.compile_cache import DIGEST_BYTES, CompileCache
+from gateway.engines.onnx_sessions import mapped_session, optimised_apart, session_of
 from gateway.engines.processor import processor
-
-_PROVIDERS = ["CPUExecutionProvider"]
-_ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,10 @@ class OnnxRuntimeProgram:
 
 
 class OnnxRuntimeBackend:
-    """What is built is kept in the folder `cache`, if given, as ONNX: later processes then need
-    neither torch nor the weights. A second core for a run would need a pool
-    of threads for each session, or one that spins beside the event loop; cores run batches of their
-    own instead (docs/scaling.md)."""
+    """What is built is kept in the folder `cache`, if given, as ONNX that is optimised for this
+    processor: later processes then need neither torch nor the weights. A second core for a run
+    would need a pool of threads for each session, or one that spins beside the event loop; cores
+    run batches of their own instead (docs/scaling.md)."""
 
     name = "onnxruntime"
     on_gpu, learns_shapes = False, False
@@ -51,26 +50,42 @@ class OnnxRuntimeBackend:
 
     def __init__(self, *, cache: Path | None = None) -> None:
         _share_buffers()
-        self._options = ort.SessionOptions()
-        self._options.intra_op_num_threads = 1
-        self._options.log_severity_level = _ERRORS_ONLY
-        self._options.enable_mem_pattern = False  # plans for one shape; here each is another
-        self._options.add_session_config_entry("session.use_env_allocators", "1")
-        made_for = (self.name, ort.__version__, processor())
+        made_for = (self.name, ort.__version__, processor(), "mapped")
         self.cache = CompileCache(cache, made_for) if cache else None
 
     def compile(
         self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
     ) -> OnnxRuntimeProgram:
-        model = self.cache.read(name) if self.cache else None
-        if model is None:
+        kept = self._kept(name)
+        if kept is None:
             from gateway.engines.onnx_model import to_onnx  # needs torch
 
             model = to_onnx(build(), shape, dtype)
-            if self.cache:
-                self.cache.write(name, model)
-        session = ort.InferenceSession(model, self._options, providers=_PROVIDERS)
+            self._keep(name, model)
+            kept = self._kept(name)
+        session = mapped_session(*kept) if kept else session_of(model)
         return OnnxRuntimeProgram(session, session.get_outputs()[0].name)
+
+    def _kept(self, name: str) -> tuple[bytes, Path] | None:
+        """What the cache has: a model, and where its weights lie."""
+        model = self.cache.read(name) if self.cache else None
+        weights = self.cache.file(_weights_of(name)) if self.cache and model else None
+        return (model, weights) if model and weights else None
+
+    def _keep(self, name: str, model: bytes) -> None:
+        """Where that can be: it costs time, not the start, where it cannot."""
+        if self.cache is None:
+            return
+        weights = _weights_of(name)
+        file_name = self.cache.path(weights).name
+        try:
+            with self.cache.scratch() as folder:
+                optimised, data = optimised_apart(model, folder, file_name, DIGEST_BYTES)
+        except Exception as error:  # the runtime's own, where the disk is full
+            self.cache.complain(str(error))
+            return
+        self.cache.write(weights, data)
+        self.cache.write(name, optimised)
 
     def to_values(self, x: ModelInputs) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(x)  # in the same memory
@@ -85,3 +100,7 @@ def _share_buffers() -> None:
     """One arena for all sessions: each would keep one of its own, as large as its largest run."""
     arena, usual = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
     ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", arena, 0, usual), None)
+
+
+def _weights_of(name: str) -> str:
+    return f"{name} weights"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines.compile_cache import CompileCache
+from gateway.engines.compile_cache import DIGEST_BYTES, CompileCache
 
 
 def test_reads_what_it_wrote(tmp_path: Path) -> None:
@@ -38,3 +38,14 @@ def test_a_folder_that_cannot_be_written_is_said_once(
         cache.write("b", b"blob")
         assert cache.read("a") is None
     assert len(caplog.records) == 1
+
+
+def test_a_file_to_map_is_the_blob_behind_its_digest(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path, ())
+    assert cache.file("a") is None
+    cache.write("a", b"blob")
+    found = cache.file("a")
+    assert found is not None
+    assert found.read_bytes()[DIGEST_BYTES:] == b"blob"
+    found.write_bytes(found.read_bytes()[:-1])
+    assert cache.file("a") is None

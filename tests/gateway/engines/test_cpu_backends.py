@@ -30,9 +30,11 @@ def make(request: pytest.FixtureRequest) -> Make:
     return cast("Make", getattr(import_module(f"gateway.engines.{name}_backend"), BACKENDS[name]))
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_every_chain_is_its_subnet(folded_supernet: Supernet, rows: int, make: Make) -> None:
-    space, backend = folded_supernet.space, make()
+@pytest.mark.parametrize(("rows", "kept"), [(1, False), (3, False), (3, True)])
+def test_every_chain_is_its_subnet(
+    folded_supernet: Supernet, rows: int, kept: bool, make: Make, tmp_path: Path
+) -> None:
+    space, backend = folded_supernet.space, make(cache=tmp_path if kept else None)
     runners = ChainPrograms(space, backend, lambda: pieces(folded_supernet)).runners()
     for arch in space.enumerate():
         x = torch.randn(rows, 1, arch.resolution, arch.resolution)
@@ -66,6 +68,34 @@ def test_a_second_process_needs_no_pieces(
         runners = ChainPrograms(space, backend, source).runners()
         answers.append(backend.to_array(runners(space.largest, backend.to_values(x))))
     np.testing.assert_array_equal(answers[0], answers[1])
+
+
+def test_weights_are_mapped_from_the_cache_and_made_again_where_they_are_damaged(
+    folded_supernet: Supernet, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from gateway.engines.onnxruntime_backend import OnnxRuntimeBackend
+
+    arch, built = folded_supernet.space.largest, []
+    x = np.ones((1, 1, 16, 16), np.float32)
+
+    def build() -> list[nn.Module]:
+        built.append(arch)
+        return [extract(folded_supernet, arch)]
+
+    answers = []
+    for damaged in (False, False, True):
+        backend = OnnxRuntimeBackend(cache=tmp_path)
+        assert backend.cache is not None
+        weights = backend.cache.path(f"{arch.id} weights")
+        if damaged:
+            weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+        run = backend.compile(arch.id, build, (-1, 1, 16, 16)).runner()
+        answers.append(backend.to_array(run(backend.to_values(x))))
+        assert str(weights) in Path("/proc/self/maps").read_text()
+    assert len(built) == 2
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.config import ServerConfig
 from gateway.engine_opening import opened_backend, opened_engine, settled
+from gateway.engines.compile_cache import CompileCache
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.workers.processes import ProcessWorker, WorkerProcesses
@@ -30,6 +31,13 @@ def _engine(config: ServerConfig) -> Engine:
     net = Net(config.artifact)
     engine, _ = opened_engine(settled(config, net), net)
     return engine
+
+
+def cache_of(config: ServerConfig) -> CompileCache:
+    net = Net(config.artifact)
+    cache = opened_backend(settled(config, net), net).cache
+    assert cache is not None
+    return cache
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +85,7 @@ def told_apart(config: ServerConfig, tmp_path: Path) -> ServerConfig:
     name is that."""
     shutil.copytree(str(config.compile_cache), tmp_path / "cache")
     changed = config.model_copy(update={"compile_cache": tmp_path / "cache"})
-    net = Net(config.artifact)
-    cache = opened_backend(settled(changed, net), net).cache
-    assert cache is not None
+    cache = cache_of(changed)
     other = cache.read(SUBNET)
     assert other is not None
     cache.write(LARGEST, other)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -71,7 +70,8 @@ def runs(draw: st.DrawFn) -> Run:
     )
 
 
-ERRORS = st.sampled_from([GatewayError(), GatewayError("torn"), DeadlineExceeded()])
+INVALID = InvalidRequest("image", b"no image", "one whole image: PNG, JPEG or WEBP")
+ERRORS = st.sampled_from([GatewayError(), GatewayError("torn"), DeadlineExceeded(), INVALID])
 OUTCOMES = st.builds(
     Outcome,
     st.lists(runs(), max_size=3).map(tuple),
@@ -134,23 +134,6 @@ def test_an_outcome_comes_back_the_same_and_leaves_the_batch_alone(
             found = unpacked_outcome(cast("PackedOutcome", ours.receive()), memory)
             assert_same(found, outcome)
         assert unpacked(told, memory) == batch
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        GatewayError(),
-        DeadlineExceeded(),
-        InvalidRequest("image", b"no image", "one whole image: PNG, JPEG or WEBP"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_an_error_comes_back_as_it_was(error: GatewayError) -> None:
-    with joined() as (ours, theirs, memory):
-        end = end_of(packed(batch(tensor()), memory))
-        theirs.send(packed_outcome(Outcome((), {3: error}), memory, end))
-        told = cast("PackedOutcome", ours.receive())
-        assert_same(unpacked_outcome(told, memory), Outcome((), {3: error}))
 
 
 def test_an_outcome_is_a_copy_and_a_batch_is_none() -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
@@ -17,6 +18,7 @@ from supernet import artifact
 from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.normalization import SharedStatistics
+from supernet.normalization_shapes import normalization_shapes
 from tests.gateway.workers import children
 from tests.gateway.workers.batches import batch, tensor
 
@@ -35,7 +37,10 @@ def unfolded(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("artifacts") / "unfolded"
-    artifact.save(folder, Supernet(space, SharedStatistics()), description)
+    statistics = SharedStatistics()
+    shapes = normalization_shapes("shared-statistics", space, space.enumerate())
+    statistics.load({name: torch.ones(shape) for name, shape in shapes.items()})
+    artifact.save(folder, Supernet(space, statistics), description)
     return folder
 
 

@@ -18,18 +18,19 @@ pytest.importorskip("onnxruntime")
 from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
 from gateway.engines.hot_subnets import HotSubnets
+from gateway.request import Logits
 from gateway.workers.processes import ProcessWorker
 from supernet.architecture import Architecture
 from tests.gateway.workers import children
 from tests.gateway.workers.batches import LARGEST, SUBNET, batch, tensor
-from tests.gateway.workers.conftest import MakeProcesses
+from tests.gateway.workers.conftest import MakeProcesses, cache_of
 
 ARCH = Architecture.parse(LARGEST)
 X = np.frombuffer(tensor().data, np.float32).reshape(1, 1, 16, 16)
 
 
 @pytest.fixture
-def expected(engine: Engine) -> dict[str, np.ndarray]:
+def expected(engine: Engine) -> dict[str, Logits]:
     """As of a chain, and as of what the cache has for whole."""
     run = engine.lane().run
     found = {"chain": run(ARCH, X).logits, "whole": run(Architecture.parse(SUBNET), X).logits}
@@ -37,7 +38,7 @@ def expected(engine: Engine) -> dict[str, np.ndarray]:
     return found
 
 
-async def way(worker: ProcessWorker, expected: dict[str, np.ndarray]) -> str:
+async def way(worker: ProcessWorker, expected: dict[str, Logits]) -> str:
     """In which a worker's process answers for the largest."""
     (run,) = (await worker.run(batch(tensor(), subnet=LARGEST))).runs
     (found,) = (w for w, y in expected.items() if np.allclose(y, run.logits, rtol=1e-4, atol=1e-4))
@@ -45,7 +46,7 @@ async def way(worker: ProcessWorker, expected: dict[str, np.ndarray]) -> str:
 
 
 async def test_all_have_what_is_whole_and_those_started_later_too(
-    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, np.ndarray]
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
     processes = make_processes(told_apart, workers=2)
     workers = [processes.worker() for _ in range(2)]
@@ -59,7 +60,7 @@ async def test_all_have_what_is_whole_and_those_started_later_too(
 
 
 async def test_what_is_given_up_leaves_all_of_them(
-    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, np.ndarray]
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
     processes = make_processes(told_apart, workers=2)
     workers = [processes.worker() for _ in range(2)]
@@ -72,7 +73,7 @@ async def test_what_is_given_up_leaves_all_of_them(
 
 
 async def test_room_is_made_in_all_of_them(
-    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, np.ndarray]
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
     processes = make_processes(told_apart, max_resident_bytes=1)
     worker = processes.worker()
@@ -84,7 +85,7 @@ async def test_room_is_made_in_all_of_them(
 
 
 async def test_what_runs_most_becomes_whole(
-    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, np.ndarray]
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
     processes = make_processes(told_apart)
     worker = processes.worker()
@@ -95,16 +96,20 @@ async def test_what_runs_most_becomes_whole(
     assert await way(worker, expected) == "whole"
 
 
-async def test_torch_stays_in_no_process_of_a_worker(
-    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, np.ndarray]
+async def test_what_has_to_be_compiled_leaves_torch_in_no_worker_s_process(
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
-    """Of a gateway that has to compile a segment, and a whole subnet."""
-    assert told_apart.compile_cache is not None
-    for blob in sorted(told_apart.compile_cache.rglob("*.blob"))[:3]:  # of two wholes and costs
-        blob.write_bytes(b"torn")
+    """A segment at the start, and a whole subnet later."""
+    cache, new = cache_of(told_apart), Architecture.parse("d3-3@16")
+    cache._path("head").write_bytes(b"torn")
     processes = make_processes(told_apart)
     worker = processes.worker()
+    assert cache.read("head") is not None
     assert await way(worker, expected) == "chain"
+    assert cache.read(new.id) is None
+    processes.whole.obtain(new)
+    assert worker._process.have(new, whole=True)
+    assert processes.lost == 0
     mapped = Path(f"/proc/{worker._process.pid}/maps").read_text()
     assert "onnxruntime" in mapped
     assert "libtorch" not in mapped
