@@ -9,7 +9,7 @@ one place. A safe message may be shown to a caller; values in it are shortened.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 MAX_SHOWN = 80  # characters of a caller's value that a message repeats
 MAX_LISTED = 50  # names that a message lists
@@ -33,18 +33,6 @@ class GatewayError(Exception):
         self.safe_message = safe_message or type(self).safe_message
         super().__init__(self.safe_message)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickled as what it is, whatever it was made of."""
-        return _remade, (type(self), self.args, self.__dict__)
-
-
-def _remade(
-    kind: type[GatewayError], args: tuple[object, ...], state: dict[str, Any]
-) -> GatewayError:
-    error = kind.__new__(kind, *args)
-    error.__setstate__(state)
-    return error
-
 
 class InvalidRequest(GatewayError):
     """A field of the request is wrong: says which, its value and what was expected."""
@@ -53,8 +41,17 @@ class InvalidRequest(GatewayError):
     safe_message = "invalid request"
 
     def __init__(self, field: str, value: object, expected: str) -> None:
-        self.field, self.expected = field, expected
-        super().__init__(f"{field}: expected {expected}, got {shown(value)}")
+        self.field, self.expected, self.given = field, expected, shown(value)
+        super().__init__(f"{field}: expected {expected}, got {self.given}")
+
+    @classmethod
+    def told(cls, field: str, given: str, expected: str) -> Self:
+        """The same again, of a value that is known by what was shown of it."""
+        error = cls(field, None, expected)
+        error.given = given
+        error.safe_message = f"{field}: expected {expected}, got {given}"
+        error.args = (error.safe_message,)
+        return error
 
 
 class UnknownDeviceClass(GatewayError):

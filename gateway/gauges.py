@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from gateway.stores.table_check import RefusedTableError
 from gateway.stores.tables import DeviceClassInfo
+from gateway.taken import taken_by
 from supernet.manifest import Manifest
 from supernet.version import version
 
@@ -28,6 +29,8 @@ class _Engine(Protocol):
 
     @property
     def compile_failures(self) -> int: ...
+
+    def processes(self) -> Mapping[int, int]: ...
 
 
 class Gauged(Protocol):
@@ -68,6 +71,7 @@ def add_gauges(
         "compofa_whole_subnets", "Subnets that are compiled whole.", registry=registry
     ).set_function(lambda: pipeline.engine.whole_subnets)
     registry.register(_Failures(pipeline))
+    registry.register(_Workers(pipeline))
     registry.register(_TableGauges(pipeline, clock))
 
 
@@ -123,6 +127,31 @@ class _Failures(Collector):
         yield workers
         yield batches
         yield compilations
+
+
+class _Workers(Collector):
+    """What the processes of workers take, which those of the gateway's own say nothing of."""
+
+    def __init__(self, pipeline: Gauged) -> None:
+        self._pipeline = pipeline
+
+    def collect(self) -> Iterator[Metric]:
+        memory = GaugeMetricFamily(
+            "compofa_worker_resident_memory_bytes",
+            "Of a worker's process; pages that processes share count in each.",
+            labels=["worker"],
+        )
+        cpu = CounterMetricFamily(
+            "compofa_worker_cpu_seconds",
+            "Processor time of a worker's process.",
+            labels=["worker"],
+        )
+        for number, pid in self._pipeline.engine.processes().items():
+            if (taken := taken_by(pid)) is not None:
+                memory.add_metric([str(number)], taken.resident_bytes)
+                cpu.add_metric([str(number)], taken.cpu_seconds)
+        yield memory
+        yield cpu
 
 
 class Followed(Protocol):

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gateway import images
@@ -54,6 +54,8 @@ class Engine(Protocol):
 
     @property
     def lost(self) -> int: ...
+
+    def processes(self) -> Mapping[int, int]: ...
 
 
 class Costs(Protocol):

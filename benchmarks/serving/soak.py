@@ -38,6 +38,7 @@ RESULT = Path("benchmarks/results/serving-soak.json")
 LOOK_EVERY_S, DEADLINE_S = 5.0, 1.0
 IN_FLIGHT, TRYING_S = 32, 15.0
 KINDS = 512
+_RESIDENT = ("process_resident_memory_bytes ", "compofa_worker_resident_memory_bytes{")
 MIB = 2**20
 
 
@@ -142,10 +143,10 @@ async def _soaked(
 
 
 def _resident_bytes(metrics_port: int) -> float:
+    """Of the gateway's process and its workers'; what they share counts in each."""
     with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
-    (line,) = (line for line in lines if line.startswith("process_resident_memory_bytes "))
-    return float(line.split()[1])
+    return sum(float(line.split()[1]) for line in lines if line.startswith(_RESIDENT))
 
 
 def _figures(seen: Seen) -> dict[str, Any]:

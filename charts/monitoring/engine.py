@@ -74,9 +74,14 @@ ROWS = (
         lines("Processor", "short", "Cores in use.",
               Query(f"rate(process_cpu_seconds_total{{{TARGETS}}}[$__rate_interval])"
                     " * on (namespace, job, instance) group_left () "
-                    f"compofa_build_info{{{TARGETS}}}", _GATEWAY)),
-        lines("Memory", "bytes", "Of the whole process.",
-              Query(_process("resident_memory_bytes"), _GATEWAY)),
+                    f"compofa_build_info{{{TARGETS}}}", _GATEWAY),
+              Query(rate("compofa_worker_cpu_seconds_total", f"{BY_TARGET}, worker", TARGETS),
+                    f"{_GATEWAY}, worker {{{{worker}}}}")),
+        lines("Memory", "bytes", "Of the gateway's own process, and of its workers'; pages that "
+              "they share count in each.",
+              Query(_process("resident_memory_bytes"), _GATEWAY),
+              Query(gauge("compofa_worker_resident_memory_bytes"),
+                    f"{_GATEWAY}, worker {{{{worker}}}}")),
         lines("File descriptors", "percentunit", "In use, of the most there may be.",
               Query(f"({_process('open_fds')}) / ({_process('max_fds')})", _GATEWAY),
               warn=0.6, alarm=0.8, most=1.0),

@@ -37,6 +37,10 @@ class Residency:
         """How often one could not be."""
         return self.whole.failures
 
+    def processes(self) -> dict[int, int]:
+        """Of workers that have one of their own: the process's id by the worker's number."""
+        return {}
+
     def resident(self) -> dict[Architecture, int]:
         """Bytes of each subnet that is compiled whole."""
         return self.whole.sizes

@@ -65,7 +65,7 @@ class TorchBackend:
         return TorchProgram(module, self._capture)
 
     def to_values(self, x: ModelInputs) -> Tensor:
-        values = torch.from_numpy(x).to(self._device)
+        values = torch.from_numpy(x if x.flags.writeable else x.copy()).to(self._device)
         if values.is_floating_point():
             values = values.to(self._dtype)
         return channels_last_images(values) if values.ndim == 4 else values

@@ -1,14 +1,17 @@
-"""One end of what joins two processes of a gateway: messages through a socket, and memory that both
-see for what is large. Only for processes that trust each other: messages are pickled."""
+"""One end of what joins two processes of a gateway: messages through a socket, as JSON, and memory
+that both see for what is large."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import mmap
 import os
-import pickle
 import socket
-from typing import Self
+from typing import Any, Self
+
+Message = Any
+"""What JSON can say; tuples arrive as lists."""
 
 KEPT_BYTES = 16 * 2**20
 """Of shared memory; what a few batches needed beyond it is handed back."""
@@ -40,7 +43,9 @@ class SharedMemory:
             os.ftruncate(self.fd, KEPT_BYTES)
 
     def close(self) -> None:
+        """Views stay good."""
         os.close(self.fd)
+        self._map = None
 
 
 class Channel:
@@ -62,11 +67,11 @@ class Channel:
     def fileno(self) -> int:
         return self._end.fileno()
 
-    def send(self, message: object) -> None:
+    def send(self, message: Message) -> None:
         """Raises `OSError` where nobody is there any more."""
-        self._end.sendall(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+        self._end.sendall(json.dumps(message).encode())
 
-    async def received(self) -> object:
+    async def received(self) -> Message:
         """`receive`, within an event loop."""
         self._end.setblocking(False)
         try:
@@ -75,7 +80,7 @@ class Channel:
             raise EOFError from None
         return _message(data)
 
-    def receive(self, timeout_s: float | None = None) -> object:
+    def receive(self, timeout_s: float | None = None) -> Message:
         """Raises `EOFError` where nobody is there any more, `TimeoutError` where none comes."""
         self._end.settimeout(timeout_s)
         try:
@@ -88,7 +93,7 @@ class Channel:
         self._end.close()
 
 
-def _message(data: bytes) -> object:
+def _message(data: bytes) -> Message:
     if not data:
         raise EOFError
-    return pickle.loads(data)
+    return json.loads(data)

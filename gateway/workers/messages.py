@@ -1,33 +1,33 @@
-"""What a gateway and the processes of its workers tell each other, besides batches."""
+"""What a gateway and the processes of its workers tell each other besides batches: as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict
 
-from gateway import logs
 from gateway.config import ServerConfig
-from gateway.engines.costs import Costs, CostsByMacs
-from supernet.architecture import Architecture
+from gateway.logs import Level
 from supernet.manifest import Manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(BaseModel):
     """What a process is told at its start: the configuration, and the manifest it began by, for
     the folder may hold another by now."""
 
+    model_config = ConfigDict(frozen=True)
+
     config: ServerConfig
     manifest: Manifest
-    log_level: logs.Level
+    log_level: Level
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The engine is ready. `loaded` where torch and the weights are in memory for good, because
-    something had to be compiled."""
+class Opened(BaseModel):
+    """The engine is ready. `costs` are as `Costs.to_json` writes them; `loaded` where torch and the
+    weights are in memory for good, because something had to be compiled."""
+
+    model_config = ConfigDict(frozen=True)
 
     config: ServerConfig
-    costs: Costs | CostsByMacs
+    costs: str
     engine: str
     most_images: int
     learns_shapes: bool
@@ -35,17 +35,5 @@ class Opened:
     loaded: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The engine cannot be had: why, in one line."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """Have a subnet whole, or no longer. The answer is whether it is so: nothing is compiled that
-    is not in the cache."""
-
-    arch: Architecture
-    wanted: bool
+REFUSED = "refused"
+"""In place of `Opened`: why the engine cannot be had, in one line, under this name."""

@@ -9,22 +9,22 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import pickle
 import signal
 import sys
 import threading
-from typing import cast
 
 from gateway import heap, logs
 from gateway.engine_opening import opened_engine, settled, warm_up
+from gateway.engines.costs import Costs
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
 from gateway.workers.channel import Channel, SharedMemory
 from gateway.workers.executor import Executor
-from gateway.workers.messages import Opened, Refused, Setup, Whole
-from gateway.workers.packing import PackedBatch, end_of, packed_outcome, unpacked
+from gateway.workers.messages import REFUSED, Opened, Setup
+from gateway.workers.packing import end_of, packed_outcome, unpacked
 from gateway.workers.preparers import Preparers
+from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
 _NICENESS = 10  # of what is done beside batches
@@ -33,7 +33,7 @@ _NICENESS = 10  # of what is done beside batches
 def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # they are for the gateway
-    setup: Setup = pickle.load(sys.stdin.buffer)
+    setup = Setup.model_validate_json(sys.stdin.buffer.read())
     logs.configure(sys.stderr, setup.log_level)
     work, memory = Channel.of(work_fd), SharedMemory(memory_fd)
     net = Net(setup.config.artifact, setup.manifest)
@@ -42,10 +42,19 @@ def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
         alone = config.model_copy(update={"workers": 1})  # the others have processes of their own
         engine, costs = opened_engine(alone, net)
     except (ValueError, RuntimeError, MemoryError) as error:
-        work.send(Refused(str(error) or "out of memory"))
+        work.send({REFUSED: str(error) or "out of memory"})
         return
-    about = engine.name, engine.most_images, engine.learns_shapes
-    work.send(Opened(config, costs, *about, engine.chain_bytes, net.is_loaded))
+    assert isinstance(costs, Costs), "of a folded net"
+    opened = Opened(
+        config=config,
+        costs=costs.to_json().decode(),
+        engine=engine.name,
+        most_images=engine.most_images,
+        learns_shapes=engine.learns_shapes,
+        chain_bytes=engine.chain_bytes,
+        loaded=net.is_loaded,
+    )
+    work.send(opened.model_dump(mode="json"))
     gc.collect()
     gc.freeze()
     executor = Executor(engine.lane(), setup.manifest, Preparers(cpus()))
@@ -58,7 +67,7 @@ def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
 def _run(work: Channel, memory: SharedMemory, executor: Executor) -> None:
     while True:
         try:
-            told = cast("PackedBatch", work.receive())
+            told = work.receive()
         except EOFError:
             return
         outcome = executor.run(unpacked(told, memory))
@@ -72,26 +81,26 @@ def _obey(control: Channel, engine: Engine) -> None:
     trim = heap.Trimmer()
     while True:
         try:
-            told = control.receive(heap.INTERVAL_S)
-            assert isinstance(told, Whole)
-            control.send(_done(told, engine))
+            subnet, wanted = control.receive(heap.INTERVAL_S)
+            control.send(_done(Architecture.parse(subnet), wanted, engine))
         except TimeoutError:
             trim.look()
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _done(told: Whole, engine: Engine) -> bool:
-    if not told.wanted:
-        engine.whole.give_up(told.arch)
+def _done(arch: Architecture, wanted: bool, engine: Engine) -> bool:
+    """Whether a subnet is whole here, or no longer, as it was asked for."""
+    if not wanted:
+        engine.whole.give_up(arch)
         return True
     cache = engine.backend.cache
-    if cache is None or cache.read(told.arch.id) is None:
+    if cache is None or cache.read(arch.id) is None:
         return False
     try:
-        engine.whole.obtain(told.arch)
+        engine.whole.obtain(arch)
     except Exception as error:  # of a runtime: of whatever kind
-        _LOG.warning("%s whole: %s", told.arch.id, error)
+        _LOG.warning("%s whole: %s", arch.id, error)
         return False
     return True
 

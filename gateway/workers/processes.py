@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import threading
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from dataclasses import replace
 from gateway import logs
 from gateway.compiling import FIELDS, CompileAside
 from gateway.config import ServerConfig
+from gateway.engines.costs import Costs
 from gateway.engines.net import Net
 from gateway.engines.opening import whole_bytes
 from gateway.engines.residency import Residency
@@ -28,6 +30,7 @@ from gateway.workers.worker_process import WorkerLostError, WorkerProcess
 from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
+_TRIES = 2  # the first may find a process that ended while it was idle
 
 
 class WorkerProcesses(Residency):
@@ -36,10 +39,12 @@ class WorkerProcesses(Residency):
     def __init__(self, config: ServerConfig, net: Net) -> None:
         """Raises `ValueError` where the engine cannot be had."""
         told = ServerConfig.model_validate(config.model_dump(include=FIELDS))  # no secrets
-        first, opened = _first(Setup(told, net.manifest, logs.current_level()))
-        self.config, self.costs, self.name = opened.config, opened.costs, opened.engine
+        setup = Setup(config=told, manifest=net.manifest, log_level=logs.current_level())
+        first, opened = _first(setup)
+        self.config, self.name = opened.config, opened.engine
+        self.costs = Costs.from_json(net.manifest.design_space, opened.costs.encode())
         self.most_images, self.learns_shapes = opened.most_images, opened.learns_shapes
-        self._setup = Setup(opened.config, net.manifest, logs.current_level())
+        self._setup = setup.model_copy(update={"config": opened.config})
         self.aside = CompileAside(
             opened.config.model_copy(update={"workers": 1}), net.manifest.artifact_hash
         )
@@ -50,7 +55,7 @@ class WorkerProcesses(Residency):
         )
         super().__init__(whole, usage, opened.chain_bytes)
         self._lock = threading.Lock()
-        self._spare, self._all = [first], {first}
+        self._spare, self._all = [first], {0: first}
         self._leaving: list[WorkerProcess] = []
         assert opened.config.workers
         try:
@@ -74,23 +79,16 @@ class WorkerProcesses(Residency):
         try:
             process.opened()
         except ValueError:
-            self._forget(process)
+            self.abandon(process)
             raise
         for arch in self.whole.archs:
             process.have(arch, whole=True)
         return process
 
-    def abandon(self, process: WorkerProcess) -> None:
-        """What it is doing is of no use any more."""
-        with self._lock:
-            self._all.discard(process)
-            self._leaving.append(process)
-        process.let_go()
-
     def replaced(self, process: WorkerProcess) -> WorkerProcess:
         """Another, for one that is lost. Raises `ValueError`."""
         self.lost += 1
-        self._forget(process)
+        self.abandon(process)
         return self.take()
 
     def close(self) -> None:
@@ -99,20 +97,28 @@ class WorkerProcesses(Residency):
         for process in (*self._now(), *self._leaving):
             process.close()
 
+    def processes(self) -> dict[int, int]:
+        """As `Residency` says."""
+        with self._lock:
+            return {number: process.pid for number, process in self._all.items()}
+
     def _started(self) -> WorkerProcess:
         process = WorkerProcess(self._setup)
         with self._lock:
-            self._all.add(process)
+            number = next(n for n in itertools.count() if n not in self._all)
+            self._all[number] = process
         return process
 
-    def _forget(self, process: WorkerProcess) -> None:
+    def abandon(self, process: WorkerProcess) -> None:
+        """What it is doing is of no use any more."""
         with self._lock:
-            self._all.discard(process)
-        process.close()
+            self._all = {n: each for n, each in self._all.items() if each is not process}
+            self._leaving = [p for p in self._leaving if not p.has_ended] + [process]
+        process.let_go()
 
     def _now(self) -> list[WorkerProcess]:
         with self._lock:
-            return list(self._all)
+            return list(self._all.values())
 
     def _compile(self, arch: Architecture) -> None:
         """Into every process, from the cache; what is not there is compiled into it first. Raises
@@ -146,15 +152,15 @@ class ProcessWorker:
         return outcome
 
     async def _run(self, batch: Batch) -> Outcome | None:
-        """None where the process has ended with it."""
-        ran = False
-        while not ran:
+        """None where processes have ended with it."""
+        for _ in range(_TRIES):
             try:
                 return await self._process.run(batch)
             except WorkerLostError as error:
                 _LOG.error("%s", error)
-                ran = error.ran
                 self._process = await asyncio.to_thread(self._processes.replaced, self._process)
+                if error.ran:
+                    break
             except BaseException:  # its answer may still come, and is not the next batch's
                 self._processes.abandon(self._process)
                 raise
@@ -182,7 +188,7 @@ def _first(setup: Setup) -> tuple[WorkerProcess, Opened]:
         opened = process.opened()
         if opened.loaded:
             process.close()
-            process = WorkerProcess(replace(setup, config=opened.config))
+            process = WorkerProcess(setup.model_copy(update={"config": opened.config}))
             opened = process.opened()
     except BaseException:
         process.close()

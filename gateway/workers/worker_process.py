@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 import threading
-from typing import cast
+from contextlib import suppress
 
 from gateway.exports.builder import export_environment
 from gateway.workers.batch import Batch, Outcome
 from gateway.workers.channel import Channel, SharedMemory
-from gateway.workers.messages import Opened, Refused, Setup, Whole
-from gateway.workers.packing import PackedOutcome, packed, unpacked_outcome
+from gateway.workers.messages import REFUSED, Opened, Setup
+from gateway.workers.packing import packed, unpacked_outcome
 from supernet.architecture import Architecture
 
 _MODULE = "gateway.workers.process"
@@ -48,8 +47,8 @@ class WorkerProcess:
         work.close()
         control.close()
         assert self._process.stdin is not None
-        with self._process.stdin as stdin:
-            stdin.write(pickle.dumps(setup))
+        with suppress(BrokenPipeError), self._process.stdin as stdin:  # `opened` says why
+            stdin.write(setup.model_dump_json(exclude_none=True).encode())
         self._asking, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
 
@@ -63,10 +62,9 @@ class WorkerProcess:
             told = self._work.receive()
         except EOFError:
             raise ValueError(f"engine: its process ended with status {self._status()}") from None
-        if isinstance(told, Refused):
-            raise ValueError(told.reason)
-        assert isinstance(told, Opened)
-        return told
+        if REFUSED in told:
+            raise ValueError(told[REFUSED])
+        return Opened.model_validate(told)
 
     async def run(self, batch: Batch) -> Outcome:
         """Raises `WorkerLostError`."""
@@ -76,7 +74,7 @@ class WorkerProcess:
         except OSError:
             raise WorkerLostError(self._status(), ran=False) from None
         try:
-            answer = cast("PackedOutcome", await self._work.received())
+            answer = await self._work.received()
         except EOFError:
             raise WorkerLostError(self._status(), ran=True) from None
         outcome = unpacked_outcome(answer, self._memory)
@@ -84,14 +82,18 @@ class WorkerProcess:
         return outcome
 
     def have(self, arch: Architecture, *, whole: bool) -> bool:
-        """Have a subnet compiled whole, or no longer; whether it is so. False where the process is
-        gone."""
+        """Have a subnet compiled whole, or no longer; whether it is so. A process that is gone
+        needs none, and who comes in its place is asked anew."""
         with self._asking:
             try:
-                self._control.send(Whole(arch, whole))
+                self._control.send((arch.id, whole))
                 return bool(self._control.receive())
             except (EOFError, OSError):
-                return False
+                return True
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def let_go(self) -> None:
         """It ends by itself, once it has noticed."""

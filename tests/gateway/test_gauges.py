@@ -1,5 +1,6 @@
 """Gauges: what Prometheus reads when it scrapes."""
 
+import os
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway.gauges import add_build_info, add_gauges, add_store_gauges
+from gateway.heap import resident_bytes
 from gateway.stores.table_check import RefusedTableError
 from gateway.stores.tables import DeviceClassInfo
 
@@ -20,7 +22,10 @@ def registry() -> CollectorRegistry:
 
 
 def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
-    engine = SimpleNamespace(resident_bytes=10, whole_subnets=0, compile_failures=0)
+    processes = {0: os.getpid(), 1: 2**30}  # the second is gone
+    engine = SimpleNamespace(
+        resident_bytes=10, whole_subnets=0, compile_failures=0, processes=lambda: processes
+    )
     pipeline = SimpleNamespace(
         pending=0,
         max_pending=9,
@@ -37,6 +42,11 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     assert value("compofa_worker_failures_total") == 2
     assert value("compofa_failed_batches_total") == 3
     assert value("compofa_compile_failures_total") == 1
+    assert value("compofa_worker_resident_memory_bytes", {"worker": "0"}) == pytest.approx(
+        resident_bytes(), rel=0.1
+    )
+    assert value("compofa_worker_cpu_seconds_total", {"worker": "0"})
+    assert value("compofa_worker_cpu_seconds_total", {"worker": "1"}) is None
     assert value("compofa_queue_depth") == 7
     assert value("compofa_queue_limit") == 9
     assert value("compofa_resident_bytes") == 20

@@ -17,8 +17,6 @@ from gateway.request import ImageInput, Logits, ModelInput, TensorInput
 from gateway.workers.batch import Batch, Outcome, Run
 from gateway.workers.channel import Channel, SharedMemory
 from gateway.workers.packing import (
-    PackedBatch,
-    PackedOutcome,
     end_of,
     packed,
     packed_outcome,
@@ -71,7 +69,7 @@ def runs(draw: st.DrawFn) -> Run:
 
 
 INVALID = InvalidRequest("image", b"no image", "one whole image: PNG, JPEG or WEBP")
-ERRORS = st.sampled_from([GatewayError(), GatewayError("torn"), DeadlineExceeded(), INVALID])
+ERRORS = st.sampled_from([GatewayError(), DeadlineExceeded(), INVALID])
 OUTCOMES = st.builds(
     Outcome,
     st.lists(runs(), max_size=3).map(tuple),
@@ -120,7 +118,7 @@ def test_a_batch_comes_back_the_same(given: list[Batch]) -> None:
     with joined() as (ours, theirs, memory):
         for batch in given:
             ours.send(packed(batch, memory))
-            assert unpacked(cast("PackedBatch", theirs.receive()), memory) == batch
+            assert unpacked(theirs.receive(), memory) == batch
 
 
 @given(st.lists(OUTCOMES, min_size=1, max_size=2), batches())
@@ -131,7 +129,7 @@ def test_an_outcome_comes_back_the_same_and_leaves_the_batch_alone(
         told = packed(batch, memory)
         for outcome in given:
             theirs.send(packed_outcome(outcome, memory, end_of(told)))
-            found = unpacked_outcome(cast("PackedOutcome", ours.receive()), memory)
+            found = unpacked_outcome(ours.receive(), memory)
             assert_same(found, outcome)
         assert unpacked(told, memory) == batch
 
@@ -175,4 +173,4 @@ def test_the_message_of_a_full_batch_is_small() -> None:
     full = batch(*(tensor() for _ in range(256)))
     with joined() as (ours, theirs, memory):
         ours.send(packed(full, memory))
-        assert unpacked(cast("PackedBatch", theirs.receive(5)), memory) == full
+        assert unpacked(theirs.receive(5), memory) == full

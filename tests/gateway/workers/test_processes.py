@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -41,7 +40,7 @@ from gateway.engines.net import Net
 from gateway.workers.processes import WorkerProcesses
 config = ServerConfig.model_validate_json(sys.argv[1])
 processes = WorkerProcesses(config, Net(config.artifact))
-print(*(process.pid for process in processes._now()), flush=True)
+print(*processes.processes().values(), flush=True)
 sys.stdin.read()
 """
 
@@ -74,7 +73,7 @@ def pid(worker: ProcessWorker) -> int:
 
 
 def pids(processes: WorkerProcesses) -> set[int]:
-    return {process.pid for process in processes._now()}
+    return {*processes.processes().values()}
 
 
 def answers(outcome: Outcome) -> dict[tuple[int, ...], Logits]:
@@ -150,7 +149,7 @@ async def test_signals_are_the_gateway_s(
 
 
 def test_processes_are_told_nothing_secret(processes: WorkerProcesses) -> None:
-    assert b"sesame" not in pickle.dumps(processes._setup)
+    assert "sesame" not in processes._setup.model_dump_json()
     for process in pids(processes):
         assert b"sesame" not in Path(f"/proc/{process}/cmdline").read_bytes()
 
@@ -205,6 +204,26 @@ async def test_an_input_by_itself_that_one_dies_on_is_not_tried_again(
     assert (outcome.runs, kinds(outcome)) == ((), {0: GatewayError})
     assert (processes.lost - lost, outcome.failed_together) == (1, False)
     assert answers(await worker.run(batch(tensor()))).keys() == {(0,)}
+
+
+async def test_the_process_of_a_batch_that_is_given_up_ends(make_processes: MakeProcesses) -> None:
+    """Its answer would be taken for the next batch's."""
+    processes = make_processes()
+    worker = processes.worker()
+    first = pid(worker)
+    children.stop(first)
+    running = asyncio.create_task(worker.run(batch(tensor())))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with children.watched(first) as ended:
+        os.kill(first, signal.SIGCONT)
+        assert ended(first)
+    another = processes.worker()
+    assert answers(await another.run(batch(tensor(), tensor()))).keys() == {(0, 1)}
+    assert pids(processes) == {pid(another)}
+    assert processes.lost == 0
 
 
 async def test_all_end_with_the_gateway(make_processes: MakeProcesses) -> None:

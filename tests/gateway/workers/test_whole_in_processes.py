@@ -59,6 +59,17 @@ async def test_all_have_what_is_whole_and_those_started_later_too(
     assert processes.lost == 1
 
 
+async def test_nothing_waits_for_a_process_that_is_gone(
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
+) -> None:
+    processes = make_processes(told_apart, workers=2)
+    workers = [processes.worker() for _ in range(2)]
+    children.kill(workers[0]._process.pid)
+    processes.whole.obtain(ARCH)
+    assert [await way(worker, expected) for worker in workers] == ["whole"] * 2
+    assert processes.compile_failures == 0
+
+
 async def test_what_is_given_up_leaves_all_of_them(
     make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
 ) -> None:
@@ -101,7 +112,7 @@ async def test_what_has_to_be_compiled_leaves_torch_in_no_worker_s_process(
 ) -> None:
     """A segment at the start, and a whole subnet later."""
     cache, new = cache_of(told_apart), Architecture.parse("d3-3@16")
-    cache._path("head").write_bytes(b"torn")
+    cache.path("head").write_bytes(b"torn")
     processes = make_processes(told_apart)
     worker = processes.worker()
     assert cache.read("head") is not None
