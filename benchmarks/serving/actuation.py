@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import opened_backend, settled
 from gateway.engines.backend import Runner
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
 from gateway.engines.opening import make_engine
-from gateway.engine_opening import opened_backend, settled
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract

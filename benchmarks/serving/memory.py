@@ -27,11 +27,11 @@ from rich.table import Table
 from torch import nn
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import settled
 from gateway.engines.backend import Backend
 from gateway.engines.net import Net
 from gateway.engines.opening import BYTES_PER_PARAMETER, BackendName, make_backend, make_engine
 from gateway.heap import resident_bytes
-from gateway.engine_opening import settled
 from supernet.architecture import Architecture
 from supernet.complexity import piece_parameters
 

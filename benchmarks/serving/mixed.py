@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import opened_backend, settled
 from gateway.engines.backend import Array, Backend, Runner, Values
 from gateway.engines.chain_programs import ChainPrograms, ChainRunners
 from gateway.engines.net import Net
-from gateway.engine_opening import opened_backend, settled
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-mixed.json")

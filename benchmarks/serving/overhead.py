@@ -29,9 +29,9 @@ from rich.table import Table
 from served import METHOD, gateway, infer_request
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import settled
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus, make_backend, make_engine
-from gateway.engine_opening import settled
 from supernet.architecture import Architecture
 
 RESULT = Path("benchmarks/results/serving-overhead.json")

@@ -31,10 +31,10 @@ from gateway.capacity.preparation import preparation_ms
 from gateway.capacity.replica import Client, Replica
 from gateway.capacity.traffic import Poisson
 from gateway.config import ServerConfig
+from gateway.engine_opening import opened_engine, scheduling_limits, settled
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.engine_opening import opened_engine, scheduling_limits, settled
 from gateway.request import Constraints
 from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.ladder import ladder_of

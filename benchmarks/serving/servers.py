@@ -32,9 +32,9 @@ from served import METHOD, gateway, infer_request
 from torch import nn
 
 from gateway.config import ServerConfig
+from gateway.engine_opening import settled
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.engine_opening import settled
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract

@@ -57,7 +57,7 @@ def test_every_page_can_be_read(open_gateway: GatewayProcess) -> None:
         "engine", "log-level", "profile", "queue", "stacks", "tables", "tasks"
     ]  # fmt: skip
     shown = {page: open_gateway.http(page) for page in pages if "profile" not in page}
-    assert "thread engine-0 (" in shown["/debug/stacks"]
+    assert "thread MainThread (" in shown["/debug/stacks"]
     assert "TableFollower.run" in shown["/debug/tasks"]
     tables = json.loads(shown["/debug/tables"])
     assert [(t["device_class"], t["version"]) for t in tables["tables"]] == [
@@ -66,7 +66,7 @@ def test_every_page_can_be_read(open_gateway: GatewayProcess) -> None:
     assert tables["store"]["up"] is True
     assert json.loads(shown["/debug/engine"])["resident_bytes"] > 0
     profile = open_gateway.http("/debug/profile?seconds=0.2")
-    assert any(line.startswith("engine-0;") for line in profile.splitlines())
+    assert any(line.startswith("MainThread;") for line in profile.splitlines())
 
 
 def test_who_waits_can_be_seen(
