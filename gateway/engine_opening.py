@@ -51,7 +51,7 @@ def _best_engine(config: ServerConfig, net: Net) -> BackendName:
         names = [name for name in names if name != "onnxruntime"]
     if len(names) < 2:
         return names[0] if names else "torch"
-    return fastest(net, names, lambda name: _cores(config, name), _cache(config, net))
+    return fastest(net, names, lambda name: _cores(config, name), cache_folder(config, net))
 
 
 def _cores(config: ServerConfig, engine: BackendName) -> tuple[int, int]:
@@ -64,7 +64,8 @@ def _cores(config: ServerConfig, engine: BackendName) -> tuple[int, int]:
     return threads, max(1, cpus() // threads)
 
 
-def _cache(config: ServerConfig, net: Net) -> Path:
+def cache_folder(config: ServerConfig, net: Net) -> Path:
+    """Of what is compiled of a net."""
     folder = config.compile_cache or Path(platformdirs.user_cache_dir("compofa")) / "compiled"
     return folder / net.manifest.artifact_hash
 
@@ -89,7 +90,7 @@ def opened_backend(config: ServerConfig, net: Net) -> Backend:
         lanes=config.workers,
         precision=config.precision,
         device=config.device,
-        cache=_cache(config, net),
+        cache=cache_folder(config, net),
     )
 
 

@@ -15,7 +15,7 @@ Message = Any
 
 KEPT_BYTES = 16 * 2**20
 """Of shared memory; what a few batches needed beyond it is handed back."""
-_MOST_BYTES = 2**20  # of a message; the kernel takes less
+_MOST_BYTES = 2**18  # of a message; the kernel takes less
 
 
 class SharedMemory:

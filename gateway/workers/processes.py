@@ -68,7 +68,7 @@ class WorkerProcesses(Residency):
         self._spare += others
 
     def worker(self) -> ProcessWorker:
-        """For one thread."""
+        """One more, with a process that nobody else has."""
         return ProcessWorker(self)
 
     def take(self) -> WorkerProcess:
@@ -135,8 +135,7 @@ class WorkerProcesses(Residency):
 
 
 class ProcessWorker:
-    """Runs batches in a process, and in another one after that has ended. For one thread at a
-    time."""
+    """Runs one batch after another in a process, and in another one after that has ended."""
 
     def __init__(self, processes: WorkerProcesses) -> None:
         self._processes, self._process = processes, processes.take()

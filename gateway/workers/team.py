@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
-from gateway.engine_opening import opened_engine, settled, warm_up
+from gateway.engine_opening import cache_folder, opened_engine, settled, warm_up
 from gateway.engines.costs import Costs, CostsByMacs
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
@@ -19,6 +22,8 @@ from gateway.workers.executor import Executor
 from gateway.workers.preparers import Preparers
 from gateway.workers.processes import WorkerProcesses
 from gateway.workers.thread_worker import ThreadWorker
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,27 @@ def team_of(config: ServerConfig, net: Net) -> Iterator[Team]:
 
 
 def _in_processes(config: ServerConfig, net: Net) -> bool:
-    """A net that is not folded needs torch and its weights wherever it runs, and a GPU is shared
-    by threads."""
+    """A net that is not folded needs torch and its weights wherever it runs, a GPU is shared by
+    threads, and without a cache each process would compile for itself."""
     can = net.has_pieces and config.engine != "torch" and bool(installed())
     can = can and (config.device or best_device()) == "cpu"
     if config.processes and not can:
         raise ValueError(
             "processes: expected a folded net, a CPU, and the engine onnxruntime or openvino"
         )
-    return can if config.processes is None else config.processes
+    if config.processes is None:
+        return can and _can_be_written(cache_folder(config, net))
+    return config.processes
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError as error:
+        _LOG.warning("compile cache %s: %s; workers are threads", folder, error.strerror)
+        return False
 
 
 def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team:

@@ -27,8 +27,8 @@ class WorkerLostError(Exception):
 
 
 class WorkerProcess:
-    """Started when made; ready once `opened` has returned. `run` is for one thread at a
-    time, the rest for any."""
+    """Started when made; ready once `opened` has returned. `run` is for the event loop, one batch
+    after another; the rest is for any thread."""
 
     def __init__(self, setup: Setup) -> None:
         self._work, work = Channel.pair()

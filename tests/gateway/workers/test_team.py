@@ -112,3 +112,15 @@ def test_processes_of_a_net_that_is_not_folded_are_said(
     wanted = torch_config.model_copy(update=update)
     with pytest.raises(ValueError, match=f"^{WHY}$"), team_of(wanted, Net(unfolded)):
         pass
+
+
+async def test_workers_are_threads_where_nothing_compiled_can_be_kept(
+    config: ServerConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "file").write_text("")
+    wanted = config.model_copy(update={"compile_cache": tmp_path / "file"})
+    with team_of(wanted, Net(wanted.artifact)) as team:
+        assert isinstance(team.engine, Engine)
+        assert (await team.worker().run(batch(tensor()))).errors == {}
+    assert "workers are threads" in caplog.text
