@@ -54,11 +54,6 @@ class Engine(Residency):
         """For one thread."""
         return Lane(self)
 
-    def prepare(self, arch: Architecture) -> None:
-        """Make a subnet ready to run ahead of its first request."""
-        if self.chain is None:
-            self.whole.obtain(arch)
-
 
 class Lane:
     """Runs one subnet after another. For one thread at a time."""

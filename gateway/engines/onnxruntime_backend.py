@@ -81,8 +81,11 @@ class OnnxRuntimeBackend:
         try:
             with self.cache.scratch() as folder:
                 optimised, data = optimised_apart(model, folder, file_name, DIGEST_BYTES)
-        except Exception as error:  # the runtime's own, where the disk is full
-            self.cache.complain(str(error))
+        except OSError as error:
+            self.cache.complain(error.strerror)
+            return
+        except Exception as error:  # the runtime's own, which names a line of its source
+            self.cache.complain(f"it cannot be written, is there room? ({type(error).__name__})")
             return
         self.cache.write(weights, data)
         self.cache.write(name, optimised)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 from gateway import heap, logs
 from gateway.engine_opening import opened_engine, settled, warm_up
@@ -64,14 +65,20 @@ def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
     _run(work, memory, executor)
 
 
-def _run(work: Channel, memory: SharedMemory, executor: Executor) -> None:
+def _run(work: Channel, memory: SharedMemory, executor: Executor) -> NoReturn:
+    """Until the gateway is gone, or wants no more. The process ends at once then: what unloads a
+    runtime while threads of it are at work is ended by a signal."""
     while True:
         try:
             told = work.receive()
         except EOFError:
-            return
+            os._exit(0)
         outcome = executor.run(unpacked(told, memory))
-        work.send(packed_outcome(outcome, memory, end_of(told)))
+        answer = packed_outcome(outcome, memory, end_of(told))
+        try:
+            work.send(answer)
+        except OSError:
+            os._exit(0)
 
 
 def _obey(control: Channel, engine: Engine) -> None:
