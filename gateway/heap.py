@@ -16,13 +16,14 @@ INTERVAL_S = 30.0
 GROWN = 1.05
 """Resident memory is so many times its least since the last trim, or there is nothing to do: a trim
 takes up to 20 ms, in which other threads may have to wait for memory."""
-_STATM = Path("/proc/self/statm")
 
 
-def resident_bytes() -> int:
-    """Of this process; 0 where the system does not say (only Linux does)."""
+def resident_bytes(process: int | str = "self") -> int:
+    """Of this process, or of another by its id; 0 where the system does not say (only Linux does),
+    or there is none."""
     try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 

@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_USER, _SYSTEM, _RESIDENT = 11, 12, 21  # fields of proc_pid_stat(5), from the state on
+from gateway.heap import resident_bytes
+
+_USER, _SYSTEM = 11, 12  # fields of proc_pid_stat(5), from the state on
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,4 @@ def taken_by(pid: int) -> Taken | None:
         return None
     fields = told.rpartition(")")[2].split()
     ticks = int(fields[_USER]) + int(fields[_SYSTEM])
-    return Taken(
-        ticks / os.sysconf("SC_CLK_TCK"), int(fields[_RESIDENT]) * os.sysconf("SC_PAGE_SIZE")
-    )
+    return Taken(ticks / os.sysconf("SC_CLK_TCK"), resident_bytes(pid))

@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """`worker` makes one more, for one thread; `config` has nothing left open."""
+    """`worker` makes one more; `config` has nothing left open."""
 
     config: ServerConfig
     engine: Residency
