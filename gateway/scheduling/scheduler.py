@@ -119,7 +119,12 @@ class Scheduler:
         now_ms = self._now_ms()
         for late in self._dispatcher.give_up_late(now_ms):
             late.fail(DeadlineExceeded())
-        return self._dispatcher.next(worker, now_ms)
+        while (batch := self._dispatcher.next(worker, now_ms)) is not None:
+            subnet, jobs = batch
+            if wanted := [job for job in jobs if not job.future.done()]:
+                return subnet, wanted
+            self._dispatcher.ended(worker)  # their callers gave them up in this moment
+        return None
 
     def _now_ms(self) -> float:
         return self._clock() * 1000

@@ -166,6 +166,20 @@ async def test_a_caller_that_gives_up_frees_its_place(make: Make, worker: Worker
     scheduler.submit(job())
 
 
+async def test_what_its_caller_has_given_up_in_this_moment_is_not_run(
+    make: Make, worker: Worker
+) -> None:
+    scheduler = make()
+    await worker.occupy(scheduler)
+    given_up, after = job(), job(ladder=ONLY_SMALL)
+    for each in (given_up, after):
+        scheduler.submit(each)
+    assert given_up.future.cancel()
+    worker.gate.set()
+    await answered(after)
+    assert all(given_up.number not in numbers for _, numbers in worker.batches)
+
+
 async def test_a_worker_that_fails_is_replaced(
     make: Make, worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
