@@ -76,7 +76,10 @@ class Trouble(gateway_pb2_grpc.SubnetGatewayServicer):
 
 
 class Service:
-    """The server's parts that a test looks at, and a client."""
+    """The server's parts that a test looks at, and a client.
+
+    A caller may have a status before the call behind it has ended: look at `seen` through `ended`.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, calls: CallInterceptor) -> None:
         self.channel = channel
@@ -93,6 +96,11 @@ class Service:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await self.ask(device_class, timeout)
         return caught.value
+
+    async def ended(self, count: int) -> list[Call]:
+        """What was observed, once `count` calls have ended."""
+        await _until(lambda: len(self.seen) >= count)
+        return self.seen
 
     async def raw_error(self, method: str, request: bytes) -> grpc.aio.AioRpcError:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
@@ -119,7 +127,7 @@ async def service() -> AsyncIterator[Service]:
 
 async def test_an_answer_passes_and_is_observed_once(service: Service) -> None:
     assert await service.ask("fine") == "d2@8"
-    (call,) = service.seen
+    (call,) = await service.ended(1)
     assert (call.method, call.device_class, call.code) == ("SelectSubnet", "fine", "OK")
     assert call.seconds > 0
     assert service.calls.in_flight == 0
@@ -130,11 +138,11 @@ async def test_a_request_has_a_name_that_its_caller_learns(
     service: Service, device_class: str
 ) -> None:
     request = gateway_pb2.SelectSubnetRequest(device_class=device_class)
-    for given in ((), (("x-request-id", "order-17"),)):
+    for count, given in enumerate(((), (("x-request-id", "order-17"),)), start=1):
         rpc = service.stub.SelectSubnet(request, metadata=given)
         await rpc.code()
         trailing = dict(await rpc.trailing_metadata())
-        assert trailing["x-request-id"] == service.seen[-1].request_id
+        assert trailing["x-request-id"] == (await service.ended(count))[-1].request_id
     assert service.seen[0].request_id not in ("", "order-17")
     assert service.seen[1].request_id == "order-17"
 
@@ -143,14 +151,14 @@ async def test_all_of_a_stream_has_the_stream_s_name(service: Service) -> None:
     requests = [gateway_pb2.InferRequest(device_class=name) for name in ("full", "full")]
     stream = service.stub.InferStream(iter(requests), metadata=(("x-request-id", "s1"),))
     assert len([response async for response in stream]) == 2
-    assert [call.request_id for call in service.seen] == ["s1", "s1"]
+    assert [call.request_id for call in await service.ended(2)] == ["s1", "s1"]
 
 
 async def test_our_errors_keep_their_status_and_message(service: Service) -> None:
     error = await service.error("wrong")
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == "device_class: expected a right one, got 'wrong'"
-    assert service.seen[0].code == "INVALID_ARGUMENT"
+    assert [call.code for call in await service.ended(1)] == ["INVALID_ARGUMENT"]
 
 
 async def test_a_message_never_outgrows_the_header_it_travels_in(service: Service) -> None:
@@ -205,16 +213,14 @@ async def test_cancelling_stops_the_work(service: Service) -> None:
     await service.trouble.entered.wait()
     assert service.calls.in_flight == 1
     call.cancel()
-    await _until(lambda: len(service.seen) == 1)
-    assert service.seen[0].code == "CANCELLED"
+    assert [call.code for call in await service.ended(1)] == ["CANCELLED"]
     assert service.calls.in_flight == 0
 
 
 async def test_a_deadline_that_passes_is_told_from_a_cancellation(service: Service) -> None:
     error = await service.error("slow", timeout=0.2)
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    await _until(lambda: len(service.seen) == 1)
-    assert service.seen[0].code == "DEADLINE_EXCEEDED"
+    assert [call.code for call in await service.ended(1)] == ["DEADLINE_EXCEEDED"]
 
 
 async def test_an_answer_in_parts_may_fail_after_some(service: Service) -> None:
@@ -223,9 +229,8 @@ async def test_an_answer_in_parts_may_fail_after_some(service: Service) -> None:
         part = await parts.read()
         assert isinstance(part, gateway_pb2.FetchSubnetResponse)
     assert await parts.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert [(call.method, call.code) for call in service.seen] == [
-        ("FetchSubnet", "INVALID_ARGUMENT")
-    ]
+    (call,) = await service.ended(1)
+    assert (call.method, call.code) == ("FetchSubnet", "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize(
@@ -256,8 +261,8 @@ async def test_an_answer_in_parts_that_is_not_read_ends_in_the_middle_of_a_write
             while await parts.read() is not grpc.aio.EOF:
                 pass
         assert (await parts.code()).name == code
-    await _until(lambda: len(service.seen) == 1)
-    assert (service.seen[0].code, service.calls.in_flight) == (code, 0)
+    assert [call.code for call in await service.ended(1)] == [code]
+    assert service.calls.in_flight == 0
     assert caplog.text == ""
 
 
@@ -272,7 +277,12 @@ async def test_each_message_of_a_stream_is_a_call(
     assert [answer.status.code for answer in answers] == [0, 13, 8, 0]
     assert answers[1].status.message == "internal error"
     assert answers[2].status.retry_after_s == 0.25
-    assert [call.code for call in service.seen] == ["OK", "INTERNAL", "RESOURCE_EXHAUSTED", "OK"]
+    assert [call.code for call in await service.ended(4)] == [
+        "OK",
+        "INTERNAL",
+        "RESOURCE_EXHAUSTED",
+        "OK",
+    ]
     assert {call.method for call in service.seen} == {"InferStream"}
     assert "secret of the house" in caplog.text
     assert service.calls.in_flight == 0
@@ -287,8 +297,8 @@ async def test_a_stream_is_read_no_further_once_the_gateway_drains(service: Serv
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stream.read()
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    await _until(lambda: len(service.seen) == 2)
-    assert (service.seen[1].code, service.calls.in_flight) == ("UNAVAILABLE", 0)
+    assert (await service.ended(2))[1].code == "UNAVAILABLE"
+    assert service.calls.in_flight == 0
 
 
 async def test_a_message_that_is_none_ends_its_stream(service: Service) -> None:

