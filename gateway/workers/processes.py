@@ -33,14 +33,22 @@ _LOG = logging.getLogger(__name__)
 _TRIES = 2  # the first may find a process that ended while it was idle
 
 
+class NothingKeptError(Exception):
+    """Each process would hold torch and the net, for it would have to compile for itself."""
+
+    def __init__(self) -> None:
+        super().__init__("the compile cache keeps nothing")
+
+
 class WorkerProcesses(Residency):
     """Of a folded net. As many as the configuration wants, ready once this is made. Thread-safe."""
 
     def __init__(self, config: ServerConfig, net: Net) -> None:
-        """Raises `ValueError` where the engine cannot be had."""
+        """Raises `ValueError` where the engine cannot be had, `NothingKeptError` where processes
+        have nothing to share and the configuration does not insist on them."""
         told = ServerConfig.model_validate(config.model_dump(include=FIELDS))  # no secrets
         setup = Setup(config=told, manifest=net.manifest, log_level=logs.current_level())
-        first, opened = _first(setup)
+        first, opened = _first(setup, may_compile=bool(config.processes))
         self.config, self.name = opened.config, opened.engine
         self.costs = Costs.from_json(net.manifest.design_space, opened.costs.encode())
         self.most_images, self.learns_shapes = opened.most_images, opened.learns_shapes
@@ -179,9 +187,10 @@ class ProcessWorker:
         return Outcome(tuple(runs), errors, failed_together=several)
 
 
-def _first(setup: Setup) -> tuple[WorkerProcess, Opened]:
+def _first(setup: Setup, *, may_compile: bool) -> tuple[WorkerProcess, Opened]:
     """The first process, and what it has found out. One that has compiled something holds all that
-    was needed for it: it is started again by what it left in the cache."""
+    was needed for it: it is started again by what it left in the cache. Raises `NothingKeptError`
+    where it had to compile again and may not."""
     process = WorkerProcess(setup)
     try:
         opened = process.opened()
@@ -189,6 +198,8 @@ def _first(setup: Setup) -> tuple[WorkerProcess, Opened]:
             process.close()
             process = WorkerProcess(setup.model_copy(update={"config": opened.config}))
             opened = process.opened()
+        if opened.loaded and not may_compile:
+            raise NothingKeptError
     except BaseException:
         process.close()
         raise

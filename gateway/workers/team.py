@@ -20,7 +20,7 @@ from gateway.engines.residency import Residency
 from gateway.workers.batch import Worker
 from gateway.workers.executor import Executor
 from gateway.workers.preparers import Preparers
-from gateway.workers.processes import WorkerProcesses
+from gateway.workers.processes import NothingKeptError, WorkerProcesses
 from gateway.workers.thread_worker import ThreadWorker
 
 _LOG = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ def team_of(config: ServerConfig, net: Net) -> Iterator[Team]:
     """As `config` wants it, ready; what runs most is compiled whole beside it. Raises `ValueError`
     where the engine cannot be had."""
     with ExitStack() as opened:
-        enter = _processes if _in_processes(config, net) else _threads
-        yield enter(config, net, opened)
+        team = _processes(config, net, opened) if _in_processes(config, net) else None
+        yield team or _threads(config, net, opened)
 
 
 def _in_processes(config: ServerConfig, net: Net) -> bool:
@@ -69,8 +69,13 @@ def _can_be_written(folder: Path) -> bool:
         return False
 
 
-def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
-    processes = WorkerProcesses(config, net)
+def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team | None:
+    """None where they would have nothing to share: the disk of the cache may be full."""
+    try:
+        processes = WorkerProcesses(config, net)
+    except NothingKeptError as error:
+        _LOG.warning("%s; workers are threads", error)
+        return None
     opened.callback(processes.close)
     _start_hot(processes, processes.aside, opened)
     return Team(processes.config, processes, processes.costs, processes.worker)

@@ -19,6 +19,7 @@ from supernet.design_space import DesignSpace
 from supernet.model import Supernet
 from supernet.normalization import SharedStatistics
 from supernet.normalization_shapes import normalization_shapes
+from tests.full_disk import files_at_most
 from tests.gateway.workers import children
 from tests.gateway.workers.batches import batch, tensor
 
@@ -124,3 +125,16 @@ async def test_workers_are_threads_where_nothing_compiled_can_be_kept(
         assert isinstance(team.engine, Engine)
         assert (await team.worker().run(batch(tensor()))).errors == {}
     assert "workers are threads" in caplog.text
+
+
+async def test_workers_are_threads_where_the_disk_of_the_cache_is_full(
+    config: ServerConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("onnxruntime")
+    before = children.of_this_process()
+    wanted = config.model_copy(update={"compile_cache": tmp_path})
+    with files_at_most(1000), team_of(wanted, Net(wanted.artifact)) as team:
+        assert isinstance(team.engine, Engine)
+        assert (await team.worker().run(batch(tensor()))).errors == {}
+        assert children.of_this_process() <= before
+    assert "the compile cache keeps nothing; workers are threads" in caplog.text
