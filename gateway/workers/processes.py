@@ -131,10 +131,9 @@ class WorkerProcesses(Residency):
     def _compile(self, arch: Architecture) -> None:
         """Into every process, from the cache; what is not there is compiled into it first. Raises
         `RuntimeError`."""
-        missing = _without(self._now(), arch)
-        if missing:
+        if not _have(self._now(), arch):
             self.aside(arch)
-            if _without(missing, arch):
+            if not _have(self._now(), arch):  # with those that have been started meanwhile
                 raise RuntimeError("the compile cache does not keep it")
 
     def _give_up(self, arch: Architecture) -> None:
@@ -206,6 +205,6 @@ def _first(setup: Setup, *, may_compile: bool) -> tuple[WorkerProcess, Opened]:
     return process, opened
 
 
-def _without(processes: Iterable[WorkerProcess], arch: Architecture) -> list[WorkerProcess]:
-    """Those that cannot have a subnet whole; the others have it now."""
-    return [process for process in processes if not process.have(arch, whole=True)]
+def _have(processes: Iterable[WorkerProcess], arch: Architecture) -> bool:
+    """Whether all of them have a subnet whole, from the cache where they had not."""
+    return all(process.have(arch, whole=True) for process in processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -16,14 +17,15 @@ from supernet.architecture import Architecture
 
 _MODULE = "gateway.workers.process"
 _END_S = 5.0  # it ends with its batch, and is killed where that does not end
+MOST_S = 120.0  # that any batch takes
 
 
 class WorkerLostError(Exception):
-    """The process has ended by itself. `ran` where it had been handed the batch."""
+    """The process has ended. `ran` where it had been handed the batch."""
 
-    def __init__(self, status: int, *, ran: bool) -> None:
+    def __init__(self, why: str, *, ran: bool) -> None:
         self.ran = ran
-        super().__init__(f"a worker's process ended with status {status}")
+        super().__init__(f"a worker's process {why}")
 
 
 class WorkerProcess:
@@ -61,22 +63,27 @@ class WorkerProcess:
         try:
             told = self._work.receive()
         except EOFError:
-            raise ValueError(f"engine: its process ended with status {self._status()}") from None
+            raise ValueError(f"engine: its process {self._ended()}") from None
         if REFUSED in told:
             raise ValueError(told[REFUSED])
         return Opened.model_validate(told)
 
-    async def run(self, batch: Batch) -> Outcome:
-        """Raises `WorkerLostError`."""
+    async def run(self, batch: Batch, most_s: float = MOST_S) -> Outcome:
+        """Raises `WorkerLostError`, where the batch takes longer than `most_s` too: what hangs is
+        killed."""
         told = packed(batch, self._memory)
         try:
             self._work.send(told)
         except OSError:
-            raise WorkerLostError(self._status(), ran=False) from None
+            raise WorkerLostError(self._ended(), ran=False) from None
         try:
-            answer = await self._work.received()
+            async with asyncio.timeout(most_s):
+                answer = await self._work.received()
         except EOFError:
-            raise WorkerLostError(self._status(), ran=True) from None
+            raise WorkerLostError(self._ended(), ran=True) from None
+        except TimeoutError:
+            self._process.kill()
+            raise WorkerLostError(f"hung for {most_s:g} s and was killed", ran=True) from None
         outcome = unpacked_outcome(answer, self._memory)
         self._memory.hand_back()
         return outcome
@@ -108,6 +115,9 @@ class WorkerProcess:
         """Return once the process has ended; it is killed where it does not within seconds."""
         self.let_go()
         self._status()
+
+    def _ended(self) -> str:
+        return f"ended with status {self._status()}"
 
     def _status(self) -> int:
         """Of the process, which has ended, or is about to."""

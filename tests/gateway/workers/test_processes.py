@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,18 @@ async def test_a_batch_that_one_dies_on_is_run_one_by_one(
         expected = in_thread(batch(inputs[place])).runs[0].logits
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     assert processes.lost - lost == 2, "expected one for the batch, and one for the poison alone"
+
+
+async def test_a_batch_that_one_hangs_on_is_answered_by_another(
+    make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = make_processes()
+    worker = processes.worker()
+    monkeypatch.setattr(WorkerProcess, "run", partialmethod(WorkerProcess.run, most_s=3.0))
+    children.stop(pid(worker))
+    outcome = await worker.run(batch(tensor(), tensor(1)))
+    assert ({*answers(outcome)}, outcome.errors) == ({(0,), (1,)}, {})
+    assert processes.lost == 1
 
 
 @pytest.mark.usefixtures("deadly")

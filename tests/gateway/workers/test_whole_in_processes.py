@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
 from gateway.engines.hot_subnets import HotSubnets
@@ -57,6 +58,26 @@ async def test_all_have_what_is_whole_and_those_started_later_too(
     children.kill(workers[0]._process.pid)
     assert await way(workers[0], expected) == "whole"
     assert processes.lost == 1
+
+
+async def test_those_that_are_started_meanwhile_have_it_too(
+    make_processes: MakeProcesses,
+    told_apart: ServerConfig,
+    expected: dict[str, Logits],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = cache_of(told_apart)
+    kept = cache.path(LARGEST).rename(cache.path(LARGEST).with_suffix(".kept"))
+    processes = make_processes(told_apart)
+    workers = [processes.worker()]
+
+    def compile_slowly(_: CompileAside, arch: Architecture) -> None:
+        workers.append(processes.worker())
+        kept.rename(cache.path(arch.id))
+
+    monkeypatch.setattr(CompileAside, "__call__", compile_slowly)
+    processes.whole.obtain(ARCH)
+    assert [await way(worker, expected) for worker in workers] == ["whole"] * 2
 
 
 async def test_nothing_waits_for_a_process_that_is_gone(

@@ -82,3 +82,14 @@ async def test_one_that_ended_on_a_batch_was_handed_it(
     with pytest.raises(WorkerLostError, match="ended with status -9") as lost:
         await asyncio.wait_for(running, 10)
     assert lost.value.ran
+
+
+async def test_one_that_hangs_on_a_batch_is_killed(start: Callable[[], WorkerProcess]) -> None:
+    process = start()
+    process.opened()
+    children.stop(process.pid)
+    with children.watched(process.pid) as ended:
+        with pytest.raises(WorkerLostError, match=r"hung for 0\.2 s and was killed$") as lost:
+            await process.run(batch(tensor()), most_s=0.2)
+        assert lost.value.ran
+        assert ended(process.pid)
