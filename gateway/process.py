@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ from supernet.manifest import Manifest
 if TYPE_CHECKING:  # only gateways that trace need it
     from gateway.tracing.sending import Tracing
 
+_LOG = logging.getLogger(__name__)
 _LOG_SIGNALS = {signal.SIGUSR1: logs.say_more, signal.SIGUSR2: logs.say_less}
 
 
@@ -134,14 +136,21 @@ async def _start_extras(extras: Extras, server: Server, beside: AsyncExitStack) 
 
 @asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Work that goes on while the body does, and ends with it."""
-    task = asyncio.create_task(work)
+    """Work that goes on while the body does, and ends with it. What fails is said when it does."""
+    task = asyncio.create_task(_told(work))
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _told(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except Exception:
+        _LOG.exception("%s has ended", work)
 
 
 def _ports(server: Server, extras: Extras) -> dict[str, int]:

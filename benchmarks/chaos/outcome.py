@@ -39,6 +39,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 LIMITS_S = {
     "rolling_restart": 300,
     "kill": 240,
+    "worker_kill": 120,
     "hot_swap": 240,
     "clock_jump": 120,
     "disk_full": 900,

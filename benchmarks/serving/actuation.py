@@ -3,8 +3,9 @@
     python benchmarks/serving/actuation.py [--engine NAME] [--threads 2]
 
 Two tables. The first: subnets run after themselves and after a random other one, through the
-engine as a gateway has it and through the runtime alone with each compiled whole; and the public
-code's way, which copies the subnet's weights out and then runs it. The second: milliseconds of the
+engine as a gateway has it, through the runtime alone with each compiled whole, and, a few of them,
+by a gateway as its client sees it; and the public code's way, which copies the subnet's weights out
+and then runs it. The second: milliseconds of the
 engine, as a chain and whole, over those of the runtime alone, at batch 1 and 8.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,12 +22,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import grpc
 import numpy as np
 import torch
-from net import imagenet_artifact
+from load import ANY_SIZE
+from net import FIXED, imagenet_artifact
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from served import gateway, infer_request
 
 from gateway.config import ServerConfig
 from gateway.engine_opening import opened_backend, settled
@@ -33,6 +38,7 @@ from gateway.engines.backend import Runner
 from gateway.engines.engine import Engine, Lane
 from gateway.engines.net import Net
 from gateway.engines.opening import make_engine
+from protos.compofa.v1 import gateway_pb2_grpc
 from supernet import artifact
 from supernet.architecture import Architecture
 from supernet.extract import extract
@@ -59,6 +65,7 @@ def main() -> None:
     engine = make_engine(net, backend, max_whole_bytes=GIB)
     archs = [a for a in net.manifest.design_space.enumerate() if a.resolution == SIZE]
     switching = _all_switching(engine, net, archs, given.rounds)
+    switching |= _served_switching(folder, given.rounds)
     switching["extract and run"] = _extracted(folder, archs, max(20, given.rounds // 100))
     ratios = _ratios(engine, net, given.rounds // 10)
     result = {
@@ -92,6 +99,18 @@ def _all_switching(
         for way, runs in ways.items()
         for kind, found in _switching(runs, rounds).items()
     }
+
+
+def _served_switching(artifact_folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Of a gateway, one request after another: what is on its way to a worker is in it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        gateway(artifact_folder, Path(folder)) as target,
+        grpc.insecure_channel(target, ANY_SIZE) as channel,
+    ):
+        infer = gateway_pb2_grpc.SubnetGatewayStub(channel).Infer
+        runs = {Architecture.parse(s): partial(infer, infer_request(s)) for s in FIXED}
+        return {f"gateway, {kind}": found for kind, found in _switching(runs, rounds).items()}
 
 
 def _switching(

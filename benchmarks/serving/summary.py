@@ -117,13 +117,15 @@ def _slo(found: Any) -> Iterator[Pair]:
     for (speed, deadline_ms), rows in groups.items():
         ours, best = rows["compofa"], rows["best possible"]
         smallest = rows[f"always {SMALLEST}"]
+        ahead, error = (100 * points for points in smallest["ours_ahead"])
         fixed = max(row["delivered"] for name, row in rows.items() if name.startswith("always"))
         yield (
             f"trace at {speed:g} times the largest's capacity, {deadline_ms:g} ms",
             f"{ours['attainment']:.1%} in time at {ours['accuracy']:.1%}, {ours['delivered']:.1%} "
-            f"of all; smallest alone {smallest['attainment']:.1%} at {smallest['accuracy']:.1%}; "
-            f"best fixed choice {fixed:.1%} of all, ladder {rows['ladder']['delivered']:.1%}; at "
-            f"most {best['attainment']:.1%} at {best['accuracy']:.1%}",
+            f"of all; smallest alone {smallest['attainment']:.1%} at {smallest['accuracy']:.1%}, "
+            f"{ahead:+.1f} ± {error:.1f} points of all against it; best fixed choice {fixed:.1%} "
+            f"of all, ladder {rows['ladder']['delivered']:.1%}; at most {best['attainment']:.1%} "
+            f"at {best['accuracy']:.1%}",
         )
 
 

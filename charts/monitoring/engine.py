@@ -59,10 +59,12 @@ ROWS = (
               Query(gauge("compofa_resident_bytes"), _GATEWAY)),
         lines("Subnets compiled whole", "none", "The hottest ones, within the bound on memory.",
               Query(gauge("compofa_whole_subnets"), _GATEWAY)),
-        lines("Failures", "ops", "Workers that were replaced, and subnets that could not be "
-              "compiled, a second.",
+        lines("Failures", "ops", "Workers that were replaced, batches whose requests were then "
+              "run one by one, and subnets that could not be compiled, a second.",
               Query(rate("compofa_worker_failures_total", BY_TARGET, TARGETS),
                     f"{_GATEWAY}, worker"),
+              Query(rate("compofa_failed_batches_total", BY_TARGET, TARGETS),
+                    f"{_GATEWAY}, batch"),
               Query(rate("compofa_compile_failures_total", BY_TARGET, TARGETS),
                     f"{_GATEWAY}, compilation")),
     )),

@@ -56,19 +56,25 @@ class Program(Protocol):
 class Backend(Protocol):
     """A runtime. `cache` keeps what it compiles, where it can be kept. Runs have at most
     `most_images`: larger ones are no faster for each, and take the memory. Where it
-    `learns_shapes`, the first run of a shape, by whichever runner, takes longer than later ones."""
+    `learns_shapes`, the first run of a shape, by whichever runner, takes longer than later ones.
+    Where it `maps_weights`, processes share what is in the cache."""
 
     name: str
     cache: CompileCache | None
     on_gpu: bool
     most_images: int
     learns_shapes: bool
+    maps_weights: bool
 
     def compile(
         self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
     ) -> Program:
         """`shape` is the input's, batch first, -1 for what differs from run to run. `name` is
         unique within an artifact. Raises `RuntimeError` where the runtime fails."""
+        ...
+
+    def keeps(self, name: str) -> bool:
+        """Whether `compile` would find it in the cache."""
         ...
 
     def to_values(self, x: ModelInputs, /) -> Values:

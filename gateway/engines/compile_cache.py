@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from supernet.durable import write_file
@@ -14,6 +16,8 @@ from supernet.durable import write_file
 _LOG = logging.getLogger(__name__)
 DIGEST_BYTES = hashlib.sha256().digest_size
 _PART_BYTES = 2**20
+_SCRATCH = "scratch-"
+_LEFT_S = 3600.0  # nothing takes so long to compile
 
 
 class CompileCache:
@@ -56,12 +60,15 @@ class CompileCache:
             return None
         return self.path(name) if found.digest() == digest else None
 
-    def write(self, name: str, blob: bytes) -> None:
+    def write(self, name: str, blob: bytes) -> bool:
+        """Whether it could be."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_file(self.path(name), hashlib.sha256(blob).digest() + blob)
         except OSError as error:
             self.complain(error.strerror)
+            return False
+        return True
 
     def path(self, name: str) -> Path:
         """Where a blob is, or would be."""
@@ -71,8 +78,16 @@ class CompileCache:
     def scratch(self) -> Iterator[Path]:
         """A folder for what is on its way into the cache. Raises `OSError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+        self._sweep()
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self._folder) as folder:
             yield Path(folder)
+
+    def _sweep(self) -> None:
+        """Take away what processes that were killed have left on its way."""
+        for left in (*self._folder.glob(f"{_SCRATCH}*"), *self._folder.glob(".*.part")):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_S:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def complain(self, reason: str | None) -> None:
         """Say it, once."""

@@ -52,6 +52,7 @@ class OnnxRuntimeBackend:
         _share_buffers()
         made_for = (self.name, ort.__version__, processor(), "mapped")
         self.cache = CompileCache(cache, made_for) if cache else None
+        self.maps_weights = self.cache is not None
 
     def compile(
         self, name: str, build: Build, shape: tuple[int, ...], dtype: Dtype = "FP32"
@@ -65,6 +66,9 @@ class OnnxRuntimeBackend:
             kept = self._kept(name)
         session = mapped_session(*kept) if kept else session_of(model)
         return OnnxRuntimeProgram(session, session.get_outputs()[0].name)
+
+    def keeps(self, name: str) -> bool:
+        return self._kept(name) is not None
 
     def _kept(self, name: str) -> tuple[bytes, Path] | None:
         """What the cache has: a model, and where its weights lie."""
@@ -87,8 +91,8 @@ class OnnxRuntimeBackend:
         except Exception as error:  # the runtime's own, which names a line of its source
             self.cache.complain(f"it cannot be written, is there room? ({type(error).__name__})")
             return
-        self.cache.write(weights, data)
-        self.cache.write(name, optimised)
+        if self.cache.write(weights, data):
+            self.cache.write(name, optimised)
 
     def to_values(self, x: ModelInputs) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(x)  # in the same memory

@@ -48,7 +48,7 @@ class OpenvinoBackend:
     weights."""
 
     name = "openvino"
-    on_gpu, learns_shapes = False, True
+    on_gpu, learns_shapes, maps_weights = False, True, False
     most_images = MOST_IMAGES_ON_CPU
 
     def __init__(
@@ -85,6 +85,9 @@ class OpenvinoBackend:
         if self.cache:
             self.cache.write(name, compiled.export_model().getvalue())
         return OpenvinoProgram(compiled)
+
+    def keeps(self, name: str) -> bool:
+        return self.cache is not None and self.cache.read(name) is not None
 
     def to_values(self, x: ModelInputs) -> ov.Tensor:
         return ov.Tensor(x, shared_memory=x.flags.writeable)  # it refuses what it could not write

@@ -45,7 +45,7 @@ class TorchBackend:
 
     name = "torch"
     cache: CompileCache | None = None
-    learns_shapes = False
+    learns_shapes = maps_weights = False
 
     def __init__(
         self, *, device: str = "cpu", threads: int | None = None, dtype: torch.dtype = torch.float32
@@ -63,6 +63,9 @@ class TorchBackend:
         with _as_runtime_errors():
             module = channels_last(nn.Sequential(*build())).eval().to(self._device, self._dtype)
         return TorchProgram(module, self._capture)
+
+    def keeps(self, name: str) -> bool:  # noqa: ARG002
+        return False
 
     def to_values(self, x: ModelInputs) -> Tensor:
         values = torch.from_numpy(x if x.flags.writeable else x.copy()).to(self._device)

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import socket
+from contextlib import suppress
 from typing import Any, Self
 
 Message = Any
@@ -91,6 +92,13 @@ class Channel:
 
     def close(self) -> None:
         self._end.close()
+
+    def hang_up(self) -> None:
+        """Close it for both ends. Whoever waits here for a message, in another thread, waits no
+        longer."""
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+        self.close()
 
 
 def _message(data: bytes) -> Message:

@@ -104,6 +104,9 @@ class Executor:
             x = images.at(batch.inputs[place], resolution, space, preprocessing)
         except GatewayError as error:
             return error
+        except Exception:  # of whatever kind: its neighbours have nothing to do with it
+            _LOG.exception("an input could not be prepared")
+            return GatewayError()
         return DeadlineExceeded() if self._is_late(batch, place) else x
 
     def _is_late(self, batch: Batch, place: int) -> bool:

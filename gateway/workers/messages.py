@@ -32,8 +32,9 @@ class Opened(BaseModel):
     most_images: int
     learns_shapes: bool
     chain_bytes: int
+    maps_weights: bool
     loaded: bool
 
 
 REFUSED = "refused"
-"""In place of `Opened`: why the engine cannot be had, in one line, under this name."""
+"""In place of what was asked for: why it cannot be had, in one line, under this name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ from gateway.engines.costs import Costs
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.engines.opening import cpus
-from gateway.workers.channel import Channel, SharedMemory
+from gateway.workers.channel import Channel, Message, SharedMemory
 from gateway.workers.executor import Executor
 from gateway.workers.messages import REFUSED, Opened, Setup
 from gateway.workers.packing import end_of, packed_outcome, unpacked
@@ -34,13 +35,15 @@ _NICENESS = 10  # of what is done beside batches
 def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # they are for the gateway
+    threading.Thread(target=_end_with, args=(control_fd,), daemon=True).start()
     setup = Setup.model_validate_json(sys.stdin.buffer.read())
     logs.configure(sys.stderr, setup.log_level)
     work, memory = Channel.of(work_fd), SharedMemory(memory_fd)
     net = Net(setup.config.artifact, setup.manifest)
     try:
         config = settled(setup.config, net)
-        alone = config.model_copy(update={"workers": 1})  # the others have processes of their own
+        # The others have processes of their own, and what is to be whole the gateway decides.
+        alone = config.model_copy(update={"workers": 1, "max_resident_bytes": sys.maxsize})
         engine, costs = opened_engine(alone, net)
     except (ValueError, RuntimeError, MemoryError) as error:
         work.send({REFUSED: str(error) or "out of memory"})
@@ -53,6 +56,7 @@ def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
         most_images=engine.most_images,
         learns_shapes=engine.learns_shapes,
         chain_bytes=engine.chain_bytes,
+        maps_weights=engine.backend.maps_weights,
         loaded=net.is_loaded,
     )
     work.send(opened.model_dump(mode="json"))
@@ -81,34 +85,44 @@ def _run(work: Channel, memory: SharedMemory, executor: Executor) -> NoReturn:
             os._exit(0)
 
 
-def _obey(control: Channel, engine: Engine) -> None:
-    """Beside batches: do what the gateway says, keep the heap trim, and end the process with the
-    gateway, whatever a batch does."""
+def _end_with(control_fd: int) -> None:
+    """End the process with the gateway, whatever it is doing."""
+    gone = select.poll()
+    gone.register(control_fd, select.POLLRDHUP)
+    gone.poll()
+    os._exit(0)
+
+
+def _obey(control: Channel, engine: Engine) -> NoReturn:
+    """Beside batches: do what the gateway says, and keep the heap trim."""
     os.nice(_NICENESS)
     trim = heap.Trimmer()
-    while True:
-        try:
-            subnet, wanted = control.receive(heap.INTERVAL_S)
-            control.send(_done(Architecture.parse(subnet), wanted, engine))
-        except TimeoutError:
-            trim.look()
-        except (EOFError, OSError):
-            os._exit(0)
+    try:
+        while True:
+            try:
+                subnet, wanted = control.receive(heap.INTERVAL_S)
+            except TimeoutError:
+                trim.look()
+            else:
+                control.send(_done(Architecture.parse(subnet), wanted, engine))
+    except (EOFError, OSError):
+        os._exit(0)  # the gateway is gone
+    except BaseException:  # who cannot be told any more is of no use
+        _LOG.exception("the thread that obeys has failed")
+        os._exit(1)
 
 
-def _done(arch: Architecture, wanted: bool, engine: Engine) -> bool:
-    """Whether a subnet is whole here, or no longer, as it was asked for."""
+def _done(arch: Architecture, wanted: bool, engine: Engine) -> Message:
+    """Whether a subnet is whole here, or no longer, as it was asked for; why it cannot be."""
     if not wanted:
         engine.whole.give_up(arch)
         return True
-    cache = engine.backend.cache
-    if cache is None or cache.read(arch.id) is None:
-        return False
     try:
+        if not engine.backend.keeps(arch.id):
+            return False
         engine.whole.obtain(arch)
     except Exception as error:  # of a runtime: of whatever kind
-        _LOG.warning("%s whole: %s", arch.id, error)
-        return False
+        return {REFUSED: str(error) or type(error).__name__}
     return True
 
 

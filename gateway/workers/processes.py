@@ -6,10 +6,10 @@ What is decided once for all of them is decided here: which subnets they have wh
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -26,11 +26,13 @@ from gateway.engines.whole_subnets import WholeSubnets
 from gateway.errors import GatewayError
 from gateway.workers.batch import Batch, Outcome, Run
 from gateway.workers.messages import Opened, Setup
-from gateway.workers.worker_process import WorkerLostError, WorkerProcess
+from gateway.workers.worker_process import END_S, MOST_S, WorkerLostError, WorkerProcess
 from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
 _TRIES = 2  # the first may find a process that ended while it was idle
+_MOST_ALONE_S = 60.0  # that a batch of one takes, where something has gone wrong with it already
+_OPEN_AGAIN_S = 60.0  # that a start takes where the cache has everything
 
 
 class NothingKeptError(Exception):
@@ -56,16 +58,19 @@ class WorkerProcesses(Residency):
         self.aside = CompileAside(
             opened.config.model_copy(update={"workers": 1}), net.manifest.artifact_hash
         )
-        usage = Usage()
-        size_of = functools.partial(whole_bytes, net.manifest.design_space)
+        assert opened.config.workers
+        usage, copies = Usage(), 1 if opened.maps_weights else opened.config.workers
+
+        def size_of(arch: Architecture) -> int:
+            return copies * whole_bytes(net.manifest.design_space, arch)
+
         whole = WholeSubnets(
             self._compile, size_of, usage, config.max_resident_bytes, gave_up=self._give_up
         )
-        super().__init__(whole, usage, opened.chain_bytes)
+        super().__init__(whole, usage, copies * opened.chain_bytes)
         self._lock = threading.Lock()
         self._spare, self._all = [first], {0: first}
         self._leaving: list[WorkerProcess] = []
-        assert opened.config.workers
         try:
             others = [self._started() for _ in range(opened.config.workers - 1)]
             for other in others:
@@ -85,25 +90,39 @@ class WorkerProcesses(Residency):
             return self._spare.pop()
         process = self._started()
         try:
-            process.opened()
+            process.opened(_OPEN_AGAIN_S)
         except ValueError:
             self.abandon(process)
             raise
-        for arch in self.whole.archs:
-            process.have(arch, whole=True)
+        self._bring_up(process)
         return process
+
+    def _bring_up(self, process: WorkerProcess) -> None:
+        """Have it have whole what the others have, until that has not changed meanwhile."""
+        told: set[Architecture] = set()
+        while (wanted := {*self.whole.archs}) != told:
+            for arch in wanted ^ told:
+                try:
+                    process.have(arch, whole=arch in wanted)
+                except RuntimeError as error:
+                    _LOG.warning("%s whole: %s; it runs as a chain there", arch.id, error)
+            told = wanted
 
     def replaced(self, process: WorkerProcess) -> WorkerProcess:
         """Another, for one that is lost. Raises `ValueError`."""
-        self.lost += 1
         self.abandon(process)
-        return self.take()
+        other = self.take()
+        self.lost += 1
+        return other
 
     def close(self) -> None:
-        """Return once all have ended."""
+        """Return once all have ended, for which all have the same few seconds."""
         self.aside.close()
-        for process in (*self._now(), *self._leaving):
-            process.close()
+        processes, until = (*self._now(), *self._leaving), time.monotonic() + END_S
+        for process in processes:
+            process.let_go()
+        for process in processes:
+            process.close(until - time.monotonic())
 
     def processes(self) -> dict[int, int]:
         """As `Residency` says."""
@@ -130,11 +149,15 @@ class WorkerProcesses(Residency):
 
     def _compile(self, arch: Architecture) -> None:
         """Into every process, from the cache; what is not there is compiled into it first. Raises
-        `RuntimeError`."""
-        if not _have(self._now(), arch):
-            self.aside(arch)
-            if not _have(self._now(), arch):  # with those that have been started meanwhile
-                raise RuntimeError("the compile cache does not keep it")
+        `RuntimeError`, and then none has it."""
+        try:
+            if not _have(self._now(), arch):
+                self.aside(arch)
+                if not _have(self._now(), arch):  # with those that have been started meanwhile
+                    raise RuntimeError("the compile cache does not keep it")
+        except RuntimeError:
+            self._give_up(arch)
+            raise
 
     def _give_up(self, arch: Architecture) -> None:
         for process in self._now():
@@ -157,11 +180,11 @@ class ProcessWorker:
             self._processes.usage.add(Architecture.parse(batch.subnet))
         return outcome
 
-    async def _run(self, batch: Batch) -> Outcome | None:
+    async def _run(self, batch: Batch, most_s: float = MOST_S) -> Outcome | None:
         """None where processes have ended with it."""
         for _ in range(_TRIES):
             try:
-                return await self._process.run(batch)
+                return await self._process.run(batch, most_s)
             except WorkerLostError as error:
                 _LOG.error("%s", error)
                 self._process = await asyncio.to_thread(self._processes.replaced, self._process)
@@ -177,7 +200,8 @@ class ProcessWorker:
         errors: dict[int, GatewayError] = {}
         several = len(batch.inputs) > 1
         for place in range(len(batch.inputs)):
-            outcome = await self._run(batch.alone(place)) if several else None
+            alone = batch.alone(place)
+            outcome = await self._run(alone, _MOST_ALONE_S) if several else None
             if outcome is None:
                 errors[place] = GatewayError()
             else:

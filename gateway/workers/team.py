@@ -77,7 +77,7 @@ def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team | None
         _LOG.warning("%s; workers are threads", error)
         return None
     opened.callback(processes.close)
-    _start_hot(processes, processes.aside, opened)
+    _start_hot(processes, processes.close, opened)
     return Team(processes.config, processes, processes.costs, processes.worker)
 
 
@@ -88,7 +88,7 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     preparers = Preparers(cpus())
     opened.callback(preparers.close)
     if engine.chain is not None:
-        _start_hot(engine, aside, opened)
+        _start_hot(engine, aside.close, opened)
     if (warming := warm_up(engine, net.manifest)) is not None:
         warming.start()
         opened.callback(warming.close)
@@ -101,7 +101,7 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     return Team(config, engine, costs, worker)
 
 
-def _start_hot(engine: Residency, aside: CompileAside, opened: ExitStack) -> None:
-    hot = HotSubnets(engine.whole, engine.usage, interrupt=aside.close)
+def _start_hot(engine: Residency, interrupt: Callable[[], None], opened: ExitStack) -> None:
+    hot = HotSubnets(engine.whole, engine.usage, interrupt=interrupt)
     hot.start()
     opened.callback(hot.close)

@@ -16,8 +16,10 @@ from gateway.workers.packing import packed, unpacked_outcome
 from supernet.architecture import Architecture
 
 _MODULE = "gateway.workers.process"
-_END_S = 5.0  # it ends with its batch, and is killed where that does not end
+END_S = 5.0  # it ends with its batch, and is killed where that does not end
 MOST_S = 120.0  # that any batch takes
+OPEN_S = 600.0  # that a start takes at most, where everything has to be compiled
+_LOAD_S = 60.0  # that it takes to load a subnet from the cache
 
 
 class WorkerLostError(Exception):
@@ -38,16 +40,22 @@ class WorkerProcess:
         self._memory = SharedMemory.made()
         fds = work.fileno(), control.fileno(), self._memory.fd
         # -P: a folder `gateway` where this one was started is not ours.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, *map(str, fds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=export_environment(),
-            pass_fds=fds,
-            start_new_session=True,  # Ctrl-C is the gateway's
-        )
-        work.close()
-        control.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE, *map(str, fds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=export_environment(),
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl-C is the gateway's
+            )
+        except OSError:
+            for end in (self._work, self._control, self._memory):
+                end.close()
+            raise
+        finally:
+            work.close()
+            control.close()
         assert self._process.stdin is not None
         with suppress(BrokenPipeError), self._process.stdin as stdin:  # `opened` says why
             stdin.write(setup.model_dump_json(exclude_none=True).encode())
@@ -58,12 +66,15 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def opened(self) -> Opened:
+    def opened(self, within_s: float = OPEN_S) -> Opened:
         """Once it is ready. Raises `ValueError` where its engine cannot be had."""
         try:
-            told = self._work.receive()
+            told = self._work.receive(within_s)
         except EOFError:
             raise ValueError(f"engine: its process {self._ended()}") from None
+        except TimeoutError:
+            self._process.kill()
+            raise ValueError(f"engine: its process was not ready within {within_s:g} s") from None
         if REFUSED in told:
             raise ValueError(told[REFUSED])
         return Opened.model_validate(told)
@@ -75,12 +86,12 @@ class WorkerProcess:
         try:
             self._work.send(told)
         except OSError:
-            raise WorkerLostError(self._ended(), ran=False) from None
+            raise WorkerLostError(await asyncio.to_thread(self._ended), ran=False) from None
         try:
             async with asyncio.timeout(most_s):
                 answer = await self._work.received()
         except EOFError:
-            raise WorkerLostError(self._ended(), ran=True) from None
+            raise WorkerLostError(await asyncio.to_thread(self._ended), ran=True) from None
         except TimeoutError:
             self._process.kill()
             raise WorkerLostError(f"hung for {most_s:g} s and was killed", ran=True) from None
@@ -89,14 +100,21 @@ class WorkerProcess:
         return outcome
 
     def have(self, arch: Architecture, *, whole: bool) -> bool:
-        """Have a subnet compiled whole, or no longer; whether it is so. A process that is gone
-        needs none, and who comes in its place is asked anew."""
+        """Have a subnet compiled whole, or no longer; whether it is so, which it is not where the
+        cache lacks it. A process that is gone needs none, and who comes in its place is asked
+        anew; one that hangs is killed. Raises `RuntimeError` where the runtime fails."""
         with self._asking:
             try:
                 self._control.send((arch.id, whole))
-                return bool(self._control.receive())
+                told = self._control.receive(_LOAD_S)
+            except TimeoutError:
+                self._process.kill()
+                return True
             except (EOFError, OSError):
                 return True
+        if isinstance(told, dict):
+            raise RuntimeError(told[REFUSED])
+        return bool(told)
 
     @property
     def has_ended(self) -> bool:
@@ -108,21 +126,22 @@ class WorkerProcess:
             if self._closed:
                 return
             self._closed = True
-        for end in (self._work, self._control, self._memory):
-            end.close()
+        self._control.hang_up()
+        self._work.close()
+        self._memory.close()
 
-    def close(self) -> None:
-        """Return once the process has ended; it is killed where it does not within seconds."""
+    def close(self, within_s: float = END_S) -> None:
+        """Return once the process has ended; it is killed where it does not `within_s`."""
         self.let_go()
-        self._status()
+        self._status(within_s)
 
     def _ended(self) -> str:
         return f"ended with status {self._status()}"
 
-    def _status(self) -> int:
+    def _status(self, within_s: float = END_S) -> int:
         """Of the process, which has ended, or is about to."""
         try:
-            return self._process.wait(_END_S)
+            return self._process.wait(max(0.0, within_s))
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

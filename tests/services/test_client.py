@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,11 +85,22 @@ def test_a_deadline_that_is_none_is_refused(gateway: GatewayProcess, seconds: fl
 
 
 def test_a_stream_that_is_left_early_leaves_nothing_behind(gateway: GatewayProcess) -> None:
+    def answered() -> float:
+        return gateway.metric("compofa_requests_total", method="InferStream")
+
+    before = answered()
     with Client(gateway.target, ALPHA) as client:
         stream = client.infer_stream(png() for _ in range(10_000))
         assert isinstance(next(stream), Inferred)
         stream.close()  # type: ignore[attr-defined]
+        until = time.monotonic() + 20
+        while gateway.metric("compofa_queue_depth") > 0:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        seen = answered()
+        assert seen - before < 5_000
         assert isinstance(client.infer(png()), Inferred)
+        assert answered() == seen
 
 
 async def test_the_same_in_an_event_loop(gateway: GatewayProcess) -> None:

@@ -1,6 +1,8 @@
 """The folder of compiled blobs: what is damaged is not read, what cannot be written is no error."""
 
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -34,8 +36,8 @@ def test_a_folder_that_cannot_be_written_is_said_once(
     (tmp_path / "file").write_text("")
     cache = CompileCache(tmp_path / "file", ())
     with caplog.at_level(logging.WARNING):
-        cache.write("a", b"blob")
-        cache.write("b", b"blob")
+        assert not cache.write("a", b"blob")
+        assert not cache.write("b", b"blob")
         assert cache.read("a") is None
     assert len(caplog.records) == 1
 
@@ -49,3 +51,17 @@ def test_a_file_to_map_is_the_blob_behind_its_digest(tmp_path: Path) -> None:
     assert found.read_bytes()[DIGEST_BYTES:] == b"blob"
     found.write_bytes(found.read_bytes()[:-1])
     assert cache.file("a") is None
+
+
+def test_what_killed_processes_left_on_its_way_goes(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path, ())
+    cache.write("a", b"blob")
+    with cache.scratch() as folder:
+        (folder / "model").write_bytes(b"")
+        (folder.parent / ".b.blob.1.part").write_bytes(b"")
+        with cache.scratch():
+            assert folder.exists(), "expected what is new to stay"
+        for left in (folder, folder.parent / ".b.blob.1.part"):
+            os.utime(left, (time.time() - 7200,) * 2)
+        with cache.scratch() as other:
+            assert [path for path in other.parent.iterdir() if path != other] == [cache.path("a")]

@@ -46,8 +46,12 @@ def stop(pid: int) -> None:
 
 
 def of_this_process() -> set[int]:
+    return of(os.getpid())
+
+
+def of(pid: int) -> set[int]:
     """Those that have ended, and that nobody has asked about, as well."""
-    found, own = set(), str(os.getpid())
+    found, own = set(), str(pid)
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:

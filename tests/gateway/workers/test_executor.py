@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,6 +124,22 @@ def test_a_broken_image_fails_alone(
     logits = np.concatenate([expected(image(1)), expected(image(2))])
     np.testing.assert_allclose(outcome.runs[0].logits, logits, rtol=1e-4, atol=1e-4)
     assert not outcome.failed_together
+
+
+def test_whatever_goes_wrong_with_an_input_fails_it_alone(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison, at = tensor(1), images.at
+
+    def fails(given: ModelInput, *rest: Any) -> Any:
+        if given is poison:
+            raise MemoryError
+        return at(given, *rest)
+
+    monkeypatch.setattr(images, "at", fails)
+    outcome = executor.run(batch(tensor(), poison, tensor(2)))
+    assert (places(outcome), kinds(outcome)) == ([(0, 2)], {1: GatewayError})
+    assert "MemoryError" in caplog.text
 
 
 def test_where_nothing_can_be_prepared_nothing_runs(executor: Executor, lane: NotedLane) -> None:

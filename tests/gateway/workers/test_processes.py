@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +56,9 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is handed the poison is killed on it."""
     run = WorkerProcess.run
 
-    async def killed(process: WorkerProcess, batch: Batch) -> Outcome:
+    async def killed(process: WorkerProcess, batch: Batch, most_s: float) -> Outcome:
         if POISON not in batch.inputs:
-            return await run(process, batch)
+            return await run(process, batch, most_s)
         children.stop(process.pid)
         running = asyncio.create_task(run(process, batch))
         await asyncio.sleep(0)  # it is handed over
@@ -201,7 +200,12 @@ async def test_a_batch_that_one_hangs_on_is_answered_by_another(
 ) -> None:
     processes = make_processes()
     worker = processes.worker()
-    monkeypatch.setattr(WorkerProcess, "run", partialmethod(WorkerProcess.run, most_s=3.0))
+    run = WorkerProcess.run
+
+    async def hurried(process: WorkerProcess, batch: Batch, _: float) -> Outcome:
+        return await run(process, batch, 3.0)
+
+    monkeypatch.setattr(WorkerProcess, "run", hurried)
     children.stop(pid(worker))
     outcome = await worker.run(batch(tensor(), tensor(1)))
     assert ({*answers(outcome)}, outcome.errors) == ({(0,), (1,)}, {})

@@ -6,6 +6,7 @@ whether it ran whole.
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -145,6 +146,42 @@ async def test_what_has_to_be_compiled_leaves_torch_in_no_worker_s_process(
     mapped = Path(f"/proc/{worker._process.pid}/maps").read_text()
     assert "onnxruntime" in mapped
     assert "libtorch" not in mapped
+
+
+async def test_what_one_of_them_cannot_load_none_has(
+    make_processes: MakeProcesses, told_apart: ServerConfig, expected: dict[str, Logits]
+) -> None:
+    processes = make_processes(told_apart, workers=2)
+    workers = [processes.worker() for _ in range(2)]
+    pids = [worker._process.pid for worker in workers]
+    last = max(pids, key=[*processes.processes().values()].index)
+    before = resource.prlimit(last, resource.RLIMIT_NOFILE, (3, 3))  # it can open no file
+    with pytest.raises(RuntimeError, match="does not keep it"):
+        processes.whole.obtain(ARCH)
+    resource.prlimit(last, resource.RLIMIT_NOFILE, before)
+    assert [await way(worker, expected) for worker in workers] == ["chain"] * 2
+    assert (processes.resident_bytes, processes.lost) == (processes.chain_bytes, 0)
+
+
+def test_what_the_runtime_refuses_is_said_in_its_words(
+    make_processes: MakeProcesses, told_apart: ServerConfig
+) -> None:
+    cache_of(told_apart).write(LARGEST, b"no model")
+    processes = make_processes(told_apart)
+    with pytest.raises(RuntimeError, match=r"(?i)protobuf"):
+        processes.whole.obtain(ARCH)
+
+
+def test_a_model_whose_weights_are_gone_is_compiled_aside(
+    make_processes: MakeProcesses, told_apart: ServerConfig
+) -> None:
+    cache = cache_of(told_apart)
+    cache.path(f"{LARGEST} weights").unlink()
+    processes = make_processes(told_apart)
+    worker = processes.worker()
+    processes.whole.obtain(ARCH)
+    assert cache.file(f"{LARGEST} weights") is not None
+    assert "libtorch" not in Path(f"/proc/{worker._process.pid}/maps").read_text()
 
 
 def test_what_cannot_be_compiled_is_said_and_whole_in_none(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
@@ -16,6 +21,7 @@ pytest.importorskip("onnxruntime")
 from gateway.config import ServerConfig
 from gateway.engines.costs import Costs
 from gateway.engines.net import Net
+from gateway.workers import worker_process
 from gateway.workers.messages import Setup
 from gateway.workers.worker_process import WorkerLostError, WorkerProcess
 from supernet.architecture import Architecture
@@ -93,3 +99,77 @@ async def test_one_that_hangs_on_a_batch_is_killed(start: Callable[[], WorkerPro
             await process.run(batch(tensor()), most_s=0.2)
         assert lost.value.ran
         assert ended(process.pid)
+
+
+def test_one_that_is_not_ready_in_time_is_killed_and_said(
+    start: Callable[[], WorkerProcess],
+) -> None:
+    process = start()
+    children.stop(process.pid)
+    with children.watched(process.pid) as ended:
+        with pytest.raises(ValueError, match=r"^engine: its process was not ready within 0\.2 s$"):
+            process.opened(0.2)
+        assert ended(process.pid)
+
+
+def test_one_that_hangs_as_it_is_told_what_to_have_whole_is_killed(
+    start: Callable[[], WorkerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    process.opened()
+    children.stop(process.pid)
+    monkeypatch.setattr(worker_process, "_LOAD_S", 0.2)
+    with children.watched(process.pid) as ended:
+        assert process.have(ARCH, whole=True), "nobody waits for it"
+        assert ended(process.pid)
+
+
+def test_who_waits_for_one_that_hangs_is_let_go_with_it(
+    start: Callable[[], WorkerProcess],
+) -> None:
+    process = start()
+    process.opened()
+    children.stop(process.pid)
+    waiting = threading.Thread(target=process.have, args=(ARCH,), kwargs={"whole": True})
+    waiting.start()
+    process.close(within_s=0.2)
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_one_that_is_still_starting_ends_with_its_gateway(
+    start: Callable[[], WorkerProcess],
+) -> None:
+    process = start()
+    with children.watched(process.pid) as ended:
+        process.let_go()
+        assert ended(process.pid)
+
+
+async def test_what_is_whole_is_for_the_gateway_to_decide(
+    told_apart: ServerConfig,
+) -> None:
+    """However little room the configuration has, and however little it is used."""
+    config = told_apart.model_copy(update={"max_resident_bytes": 1})
+    setup = Setup(config=config, manifest=Net(config.artifact).manifest, log_level="warning")
+    with closing(WorkerProcess(setup)) as process:
+        process.opened()
+        chained = (await process.run(batch(tensor(), subnet=LARGEST))).runs[0].logits
+        for subnet in (LARGEST, SUBNET):
+            assert process.have(Architecture.parse(subnet), whole=True)
+        whole = (await process.run(batch(tensor(), subnet=LARGEST))).runs[0].logits
+        assert not np.allclose(chained, whole, atol=0.1)
+
+
+def test_one_that_cannot_be_started_leaves_nothing_open(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    setup = Setup(config=config, manifest=Net(config.artifact).manifest, log_level="warning")
+    monkeypatch.setattr(subprocess, "Popen", fails)
+    open_before = {*Path("/proc/self/fd").iterdir()}
+    with pytest.raises(OSError, match="temporarily"):
+        WorkerProcess(setup)
+    assert {*Path("/proc/self/fd").iterdir()} == open_before
