@@ -28,7 +28,7 @@ for ever, and it steps down its ladder like any other. It is never given up. Tho
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
 MARGIN = 1.3  # a run may take so many times what is expected of it
 SHORTEST_RETRY_S = 0.05
-BURSTS_MS = 30_000.0
+BURSTS_MS = 300_000.0
 """After a burst, by which some have to wait and more than `SUSTAINED` of the workers' time is taken
 at its cheapest, another is reckoned with for so long."""
 

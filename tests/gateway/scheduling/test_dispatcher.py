@@ -65,7 +65,7 @@ def test_who_would_be_late_behind_the_others_is_refused_at_once() -> None:
 
 
 def test_after_a_burst_the_next_finds_no_long_batch_before_it_for_a_while() -> None:
-    ours, alone_at_ms = dispatcher(), (1_000.0, BURSTS_MS, 31_000.0)
+    ours, alone_at_ms = dispatcher(), (1_000.0, BURSTS_MS, BURSTS_MS + 1_000.0)
     for _ in range(4):  # 30 of 50 ms: the last is no rate yet
         ours.admit(Request(400.0), 0.0)
     while ours.next("w", 0.0) is not None:

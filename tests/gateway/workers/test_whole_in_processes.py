@@ -155,7 +155,8 @@ async def test_what_one_of_them_cannot_load_none_has(
     workers = [processes.worker() for _ in range(2)]
     pids = [worker._process.pid for worker in workers]
     last = max(pids, key=[*processes.processes().values()].index)
-    before = resource.prlimit(last, resource.RLIMIT_NOFILE, (3, 3))  # it can open no file
+    before = resource.prlimit(last, resource.RLIMIT_NOFILE)
+    resource.prlimit(last, resource.RLIMIT_NOFILE, (3, before[1]))  # it can open no file
     with pytest.raises(RuntimeError, match="does not keep it"):
         processes.whole.obtain(ARCH)
     resource.prlimit(last, resource.RLIMIT_NOFILE, before)
