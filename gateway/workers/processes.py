@@ -171,8 +171,8 @@ class ProcessWorker:
         self._processes, self._process = processes, processes.take()
 
     async def run(self, batch: Batch) -> Outcome:
-        """What a process dies of may be one of the inputs: they run one by one then. Raises
-        `ValueError` where there is no other process to be had."""
+        """What a process dies of may be one of the inputs: they run one by one then, and what it
+        dies of again has failed. Raises `ValueError` where there is no other process to be had."""
         outcome = await self._run(batch)
         if outcome is None:
             outcome = await self._one_by_one(batch)
@@ -198,16 +198,14 @@ class ProcessWorker:
     async def _one_by_one(self, batch: Batch) -> Outcome:
         runs: list[Run] = []
         errors: dict[int, GatewayError] = {}
-        several = len(batch.inputs) > 1
         for place in range(len(batch.inputs)):
-            alone = batch.alone(place)
-            outcome = await self._run(alone, _MOST_ALONE_S) if several else None
+            outcome = await self._run(batch.alone(place), _MOST_ALONE_S)
             if outcome is None:
                 errors[place] = GatewayError()
             else:
                 runs += (replace(run, places=(place,)) for run in outcome.runs)
                 errors.update((place, error) for error in outcome.errors.values())
-        return Outcome(tuple(runs), errors, failed_together=several)
+        return Outcome(tuple(runs), errors, failed_together=len(batch.inputs) > 1)
 
 
 def _first(setup: Setup, *, may_compile: bool) -> tuple[WorkerProcess, Opened]:

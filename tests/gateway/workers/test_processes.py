@@ -213,14 +213,28 @@ async def test_a_batch_that_one_hangs_on_is_answered_by_another(
 
 
 @pytest.mark.usefixtures("deadly")
-async def test_an_input_by_itself_that_one_dies_on_is_not_tried_again(
+async def test_an_input_by_itself_is_tried_once_more(
     processes: WorkerProcesses, worker: ProcessWorker
 ) -> None:
     lost = processes.lost
     outcome = await worker.run(batch(POISON))
     assert (outcome.runs, kinds(outcome)) == ((), {0: GatewayError})
-    assert (processes.lost - lost, outcome.failed_together) == (1, False)
+    assert (processes.lost - lost, outcome.failed_together) == (2, False)
     assert answers(await worker.run(batch(tensor()))).keys() == {(0,)}
+
+
+async def test_one_that_is_killed_on_a_batch_of_one_costs_nobody_an_answer(
+    make_processes: MakeProcesses,
+) -> None:
+    processes = make_processes()
+    worker = processes.worker()
+    first = pid(worker)
+    children.stop(first)
+    running = asyncio.create_task(worker.run(batch(tensor())))
+    await asyncio.sleep(0)  # it is handed over
+    os.kill(first, signal.SIGKILL)
+    outcome = await running
+    assert ({*answers(outcome)}, outcome.errors, processes.lost) == ({(0,)}, {}, 1)
 
 
 async def test_the_process_of_a_batch_that_is_given_up_ends(make_processes: MakeProcesses) -> None:
