@@ -149,7 +149,7 @@ build/checkov/.made: .ci/checkov.txt
 build/perf_analyzer/.made: .ci/perf-analyzer.txt | $(BIN)/python
 	$(BIN)/python -m pip download --quiet --no-input --disable-pip-version-check --no-deps \
 	  --dest build/perf_analyzer/wheels -r $<
-	cd build/perf_analyzer && for wheel in wheels/*.whl; do python3 -m zipfile -e $$wheel .; done
+	cd build/perf_analyzer && for wheel in wheels/*.whl; do $(PYTHON) -m zipfile -e $$wheel .; done
 	mv build/perf_analyzer/tritonclient-*.data/data/bin/perf_analyzer \
 	  build/perf_analyzer/nvidia/cuda_runtime/lib/libcudart.so.12 build/perf_analyzer
 	chmod +x build/perf_analyzer/perf_analyzer
