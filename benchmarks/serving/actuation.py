@@ -5,8 +5,8 @@
 Two tables. The first: subnets run after themselves and after a random other one, through the
 engine as a gateway has it, through the runtime alone with each compiled whole, and, a few of them,
 by a gateway as its client sees it; and the public code's way, which copies the subnet's weights out
-and then runs it. The second: milliseconds of the
-engine, as a chain and whole, over those of the runtime alone, at batch 1 and 8.
+and then runs it. The second: milliseconds of the engine, as a chain and whole, over those of the
+runtime alone, at batch 1 and 8.
 """
 
 from __future__ import annotations

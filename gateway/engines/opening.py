@@ -108,8 +108,7 @@ def make_engine(
     space, usage = net.manifest.design_space, Usage()
 
     def compiled(arch: Architecture) -> Program:
-        can_aside = compile_aside and backend.cache and not net.is_loaded
-        if compile_aside and can_aside and not backend.keeps(arch.id):
+        if compile_aside and backend.cache and not (net.is_loaded or backend.keeps(arch.id)):
             compile_aside(arch)
         program = compile_whole(net, backend, arch)
         # Its first run builds it, which takes up to a tenth of a second: not that of a request.

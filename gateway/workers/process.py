@@ -118,7 +118,7 @@ def _done(arch: Architecture, wanted: bool, engine: Engine) -> Message:
         engine.whole.give_up(arch)
         return True
     try:
-        if not engine.backend.keeps(arch.id):
+        if engine.whole.get(arch) is None and not engine.backend.keeps(arch.id):
             return False
         engine.whole.obtain(arch)
     except Exception as error:  # of a runtime: of whatever kind

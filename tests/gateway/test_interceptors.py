@@ -15,6 +15,7 @@ from gateway.interceptors import CallInterceptor
 from gateway.services import messages
 from gateway.services.native import SERVICE
 from protos.compofa.v1 import gateway_pb2, gateway_pb2_grpc
+from tests.gateway.following import until
 
 LARGEST = 1000
 MOST_STALLED_S = 1.0
@@ -99,7 +100,7 @@ class Service:
 
     async def ended(self, count: int) -> list[Call]:
         """What was observed, once `count` calls have ended."""
-        await _until(lambda: len(self.seen) >= count)
+        await until(lambda: len(self.seen) >= count, 5)
         return self.seen
 
     async def raw_error(self, method: str, request: bytes) -> grpc.aio.AioRpcError:
@@ -307,9 +308,3 @@ async def test_a_message_that_is_none_ends_its_stream(service: Service) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         [response async for response in stream]
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def _until(condition, within_s: float = 5.0) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)
