@@ -60,7 +60,7 @@ bench-search: $(VENV)/.dev ## Exact search against evolution; what profiles and 
 	done
 
 # In this order, for later ones are the longer; about two and a half hours in all, on a machine left alone.
-SERVING := runtimes lanes actuation mixed memory start precision overhead servers plan slo soak
+SERVING := policies runtimes lanes actuation mixed memory start precision overhead servers plan slo soak
 
 bench-serving: $(VENV)/.bench ## Measure serving: engine, memory, start, rivals, deadlines, soak (hours)
 	@set -e; for name in $(SERVING); do \

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 INTERVAL_S = 30.0
-GROWN = 1.05
+GROWN = 1.01
 """Resident memory is so many times its least since the last trim, or there is nothing to do: a trim
 takes up to 20 ms, in which other threads may have to wait for memory."""
 

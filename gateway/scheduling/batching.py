@@ -20,9 +20,6 @@ from gateway.select import Candidate
 SUSTAINED = 0.5
 BURST_MS = 200.0
 """For how long a burst is taken to last, where a subnet is too dear for it."""
-EXTRA = 0.07
-"""What a batch may take longer than through the cheapest subnet where bursts come, of the first's
-whole time: one that begins meanwhile has to wait for it."""
 
 CostMs = Callable[[str, int], float]
 """Expected engine milliseconds of a subnet for so many images."""
@@ -62,15 +59,16 @@ class Load:
 
     `workers` share it; `margin` is the factor by which a run may exceed its expectation. What has
     been coming in would take the share `busy` of the workers' time at its cheapest, and is expected
-    to go on for `window_ms`. `bursty` says that there was a burst not long ago.
+    to go on for `window_ms`. A batch may take `extra`, of its first's whole time, longer than
+    through the cheapest subnet.
     """
 
     workers: int
     max_rows: int
-    margin: float = 1.3
+    margin: float = 1.5
     busy: float = 0.0
     window_ms: float = 0.0
-    bursty: bool = False
+    extra: float = math.inf
 
     def reserve_ms(self, times: float) -> float:
         """Of each worker's time, for what comes, where all of it costs so many times the cheapest:
@@ -175,10 +173,9 @@ def _holds(
     takes_ms = cost_ms(rung.subnet, rows)
     ends_ms = now_ms + load.margin * takes_ms
     cheapest = queue[0].ladder.cheapest.subnet
-    if load.bursty:
-        most_ms = EXTRA * (queue[0].until_ms - queue[0].arrived_ms)
-        if takes_ms - cost_ms(cheapest, rows) > most_ms:
-            return False
+    extra_ms = takes_ms - cost_ms(cheapest, rows)
+    if extra_ms > load.extra * (queue[0].until_ms - queue[0].arrived_ms):
+        return False
     times = cost_ms(rung.subnet, load.max_rows) / cost_ms(cheapest, load.max_rows)
     reserve_ms = load.reserve_ms(times)
     if ends_ms + reserve_ms > queue[0].until_ms:

@@ -26,11 +26,16 @@ PATIENCE_MS = 1000.0
 """A request without a deadline is queued as if it had one so far off: it can be overtaken, but not
 for ever, and it steps down its ladder like any other. It is never given up. Those whose patience is
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
-MARGIN = 1.3  # a run may take so many times what is expected of it
+MARGIN = 1.5  # a run may take so many times what is expected of it
 SHORTEST_RETRY_S = 0.05
 BURSTS_MS = 300_000.0
 """After a burst, by which some have to wait and more than `SUSTAINED` of the workers' time is taken
 at its cheapest, another is reckoned with for so long."""
+EXTRA = 0.15
+"""What a batch may then take longer than through its cheapest subnet, of its first's whole time:
+who comes when the next burst begins has to wait for it."""
+LOSING_MS = 1000.0
+"""For so long after one was lost to a crowd it may take nothing longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Dispatcher(Generic[J]):
     def __init__(self, expected_ms: CostMs, limits: Limits) -> None:
         self._expected_ms, self._limits = expected_ms, limits
         self._queue: DeadlineQueue[J] = DeadlineQueue()
-        self._arrivals, self._burst_ms = Arrivals(), -math.inf
+        self._arrivals, self._burst_ms, self._lost_ms = Arrivals(), -math.inf, -math.inf
         self._busy_until: dict[Hashable, float] = {}  # by worker, expected
         self._pending: set[int] = set()  # by number
         self._had_overdue = False  # whether the last batch began with one past its patience
@@ -94,6 +99,8 @@ class Dispatcher(Generic[J]):
         error = self._late_alone(job, now_ms)
         if error is None:
             error = self._make_room(job, now_ms, losers)
+            if error is not None or losers:
+                self._has_lost(now_ms)
         if error is not None:
             for loser in losers:  # for nothing: they stay
                 self._take_in(loser)
@@ -133,6 +140,7 @@ class Dispatcher(Generic[J]):
         while (job := self._queue.first) and now_ms + job.least_ms > job.last_ms:
             self.forget(job)
             late.append(job)
+            self._has_lost(now_ms)
         return late
 
     def next(self, worker: Hashable, now_ms: float) -> tuple[str, list[J]] | None:
@@ -142,9 +150,8 @@ class Dispatcher(Generic[J]):
             return None
         # A rate is taken to hold for as long as it has been looked at, and no longer.
         window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
-        limits, bursty = self._limits, now_ms - self._burst_ms < BURSTS_MS
-        busy = self._busy(now_ms)
-        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, bursty)
+        limits, busy, extra = self._limits, self._busy(now_ms), self._extra(now_ms)
+        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, extra)
         queue = list(self._queue)
         if first.until_ms < now_ms and not self._had_overdue:
             batch = overdue_batch(queue, self._expected_ms, load)
@@ -159,6 +166,17 @@ class Dispatcher(Generic[J]):
     def ended(self, worker: Hashable) -> None:
         """The worker is free again."""
         del self._busy_until[worker]
+
+    def _has_lost(self, now_ms: float) -> None:
+        """One more than can be done. Where little comes in, it was no crowd that it was lost to."""
+        if self._busy(now_ms) > SUSTAINED:
+            self._lost_ms = now_ms
+
+    def _extra(self, now_ms: float) -> float:
+        """What a batch may take longer than through its cheapest subnet: `Load.extra`."""
+        if now_ms - self._lost_ms < LOSING_MS:
+            return 0.0
+        return EXTRA if now_ms - self._burst_ms < BURSTS_MS else math.inf
 
     def _busy(self, now_ms: float) -> float:
         """The share of the workers' time that what comes in takes at its cheapest."""
@@ -175,7 +193,7 @@ class Dispatcher(Generic[J]):
         work_ms, workers = 0.0, self._limits.workers
         free_ms = self._free_ms(now_ms)
         for other in (*self._queue.before(job), job):
-            ends_ms = free_ms + MARGIN * (work_ms / workers + other.least_ms)
+            ends_ms = free_ms + work_ms / workers + other.least_ms
             if ends_ms <= other.last_ms:
                 work_ms += other.least_ms
             elif other is job:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.errors import DeadlineExceeded, QueueFull
-from gateway.scheduling.dispatcher import BURSTS_MS, MARGIN, Dispatcher, Limits
+from gateway.scheduling.dispatcher import BURSTS_MS, LOSING_MS, Dispatcher, Limits
 from gateway.scheduling.ladder import Ladder
 from gateway.select import Candidate
 
@@ -59,7 +59,7 @@ def test_who_would_be_late_behind_the_others_is_refused_at_once() -> None:
     taken = 0
     while (admission := ours.admit(Request(100.0), 0.0)).refused is None:
         taken += 1
-    assert taken == int(100.0 / (10.0 * MARGIN)), "as many as are in time, with the margin"
+    assert taken == 10, "as many as are in time where runs take what is expected"
     assert isinstance(admission.refused, DeadlineExceeded)
     assert ours.pending == taken
 
@@ -72,12 +72,33 @@ def test_after_a_burst_the_next_finds_no_long_batch_before_it_for_a_while() -> N
         ours.ended("w")
     subnets = []
     for at_ms in alone_at_ms:
-        ours.admit(Request(at_ms + 400.0, at_ms), at_ms)
+        ours.admit(Request(at_ms + 190.0, at_ms), at_ms)
         batch = ours.next("w", at_ms)
         assert batch is not None
         subnets.append(batch[0])
         ours.ended("w")
-    assert subnets == ["small", "large", "large"], "30 ms more than the small one, of 400"
+    assert subnets == ["small", "large", "large"], "30 ms more than the small one, of 190"
+
+
+@pytest.mark.parametrize(("crowd", "expected"), [(9, "small"), (0, "large")])
+def test_for_a_second_after_a_crowd_lost_one_all_get_the_cheapest(
+    crowd: int, expected: str
+) -> None:
+    ours = dispatcher()
+    for _ in range(crowd):
+        ours.admit(Request(100.0), 0.0)
+    ours.admit(Request(100.0, rows=8, least_ms=80.0), 0.0)
+    ours.admit(Request(100.0, rows=8, least_ms=80.0), 0.0)  # lost to the first, or to the crowd
+    while ours.next("w", 0.0) is not None:
+        ours.ended("w")
+    subnets = []
+    for at_ms in (LOSING_MS - 1.0, LOSING_MS + 1.0):
+        ours.admit(Request(at_ms + 5000.0, at_ms), at_ms)
+        batch = ours.next("w", at_ms)
+        assert batch is not None
+        subnets.append(batch[0])
+        ours.ended("w")
+    assert subnets == [expected, "large"]
 
 
 def test_one_caller_after_another_is_no_burst() -> None:
@@ -139,13 +160,15 @@ def test_who_would_be_late_all_the_same_drives_nobody_out() -> None:
 
 def test_a_class_that_has_more_gives_as_much_time_as_is_asked_for_and_no_more() -> None:
     ours = dispatcher()
-    crowd = [Request(100.0) for _ in range(7)]  # no eighth would be in time
+    ours.admit(Request(1000.0, ladder=ONLY_SMALL), 0.0)
+    ours.next("w", 0.0)  # until 10
+    crowd = [Request(100.0) for _ in range(9)]  # no tenth would be in time
     for request in crowd:
         ours.admit(request, 0.0)
     admission = ours.admit(Request(100.0, device_class="b"), 0.0)
     assert (admission.refused, admission.given_way) == (None, (crowd[-1],))
     waiting = list(ours)
-    long = ours.admit(Request(100.0, device_class="c", rows=8, least_ms=80.0), 0.0)
+    long = ours.admit(Request(100.0, device_class="c", rows=8, least_ms=95.0), 0.0)
     assert isinstance(long.refused, DeadlineExceeded)
     assert list(ours) == waiting, "who has to stay is not lost"
 
