@@ -28,8 +28,9 @@ from slo import capacity
 
 from gateway.capacity.plan import plan
 from gateway.capacity.preparation import preparation_ms
-from gateway.capacity.replica import Client, Replica
+from gateway.capacity.replica import RUNS_NOISE, Client, Handling, Replica
 from gateway.capacity.traffic import Poisson
+from gateway.commands.plan import TRANSPORT_MS
 from gateway.config import ServerConfig
 from gateway.engine_opening import opened_engine, scheduling_limits, settled
 from gateway.engines.costs import Costs, CostsByMacs
@@ -97,10 +98,17 @@ def _replica(
     limits: Limits,
     deadline_ms: float,
 ) -> Replica:
-    def run_ms(subnet: str, images: int) -> float:
-        return costs.of(subnet).ms(images) + request_ms * images
-
-    return Replica([client], run_ms, limits, deadline_ms)
+    handling = Handling(request_ms - TRANSPORT_MS, TRANSPORT_MS)
+    return Replica(
+        [client],
+        costs.of,
+        limits,
+        deadline_ms,
+        handling,
+        cpus(),
+        cpus() // limits.workers,
+        RUNS_NOISE,
+    )
 
 
 def _request_ms(

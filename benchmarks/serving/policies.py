@@ -4,12 +4,13 @@
         [--deadlines-ms 50 100] [--set MARGIN=1.3 EXTRA=0.07 LOSING_MS=0]
 
 Differences between policies are smaller than a shared machine's noise: to see one of a point in a
-real gateway takes an hour, here seconds. Client, event loop and workers share two cores
-(`shared_cores.py`); runs take what MACs say. Printed are, for machines of two speeds, what part of
-the requests is in time and the mean accuracy of all, an answer that is late or none counting as
-wrong: of the scheduler's choices, and of the smallest subnet for all, over six parts of the trace,
-without the first requests of each, before which the gateway has seen nothing. `--set` tries other
-constants of `gateway.scheduling.dispatcher`. `slo.py` measures the same with a real gateway.
+real gateway takes an hour, here seconds. Client, event loop and workers share two cores, as
+`compofa plan` simulates them; runs take what MACs say. Printed are, for machines of two speeds,
+what part of the requests is in time and the mean accuracy of all, an answer that is late or none
+counting as wrong: of the scheduler's choices, and of the smallest subnet for all, over six parts
+of the trace, without the first requests of each, before which the gateway has seen nothing.
+`--set` tries other constants of `gateway.scheduling.dispatcher`. `slo.py` measures the same with
+a real gateway.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ import numpy as np
 from net import DEVICE_CLASS, FIXED, imagenet_artifact, only
 from rich.console import Console
 from rich.table import Table
-from shared_cores import Machine, Simulation
 
+from gateway.capacity.replica import RUNS_NOISE, Client, Handling, Replica
 from gateway.capacity.traffic import Recorded, Times
 from gateway.engines.costs import Line
 from gateway.request import Constraints
 from gateway.scheduling import dispatcher
+from gateway.scheduling.dispatcher import Limits
 from gateway.scheduling.ladder import Ladder, ladder_of
 from gateway.stores.by_url import read_device_classes
 from supernet.manifest import read_manifest
@@ -40,6 +42,9 @@ ARRIVALS = Path(__file__).parents[3] / "shared/data/azure_code_arrivals.csv"
 RESULT = Path("benchmarks/results/serving-policies.json")
 LARGEST_PER_S = 110.0  # 1x of the trace: about what a gateway answers of the largest subnet
 RUN_MS, MS_PER_GMAC = 1.0, 35.0
+HANDLING_MS = (1.2, 0.7, 0.7)  # of a worker, of the event loop, of the client
+CORES = 2
+LIMITS = Limits(max_pending=512, max_rows=8, workers=CORES)
 SLOWER = (0.7, 1.0)
 PARTS, REQUESTS, FIRST = 6, 1400, 200
 
@@ -111,12 +116,11 @@ def _part(
     arrivals: Times, lines: Mapping[str, Line], ladder: Ladder, deadline_ms: float, slower: float
 ) -> tuple[float, float]:
     """In time, and accuracy of all."""
-    costs = {k: v * slower for k, v in asdict(Machine()).items() if k not in ("cores", "noise")}
-    simulation = Simulation(Machine(**costs), lines, ladder, deadline_ms)
-    simulation.run(arrivals)
-    counted = arrivals[FIRST:]
-    accuracies = [accuracy for due_ms, accuracy in simulation.delivered if due_ms >= counted[0]]
-    return len(accuracies) / len(counted), sum(accuracies) / len(counted)
+    handling = Handling(*(slower * ms for ms in HANDLING_MS))
+    clients, line = [Client(DEVICE_CLASS, ladder)], lines.__getitem__
+    replica = Replica(clients, line, LIMITS, deadline_ms, handling, CORES, noise=RUNS_NOISE)
+    found = replica.simulate(arrivals, uncounted=FIRST)
+    return found.attainment, found.accuracies / found.requests
 
 
 def _row(

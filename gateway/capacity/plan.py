@@ -80,7 +80,7 @@ def plan(replica: Replica, traffic: Traffic, rate: float, attainment: float) -> 
 def _most(replica: Replica) -> float:
     """What workers could do in a second in full batches."""
     least_ms = min(
-        replica.run_ms(client.ladder.cheapest.subnet, replica.limits.max_rows)
+        replica.least_ms(client.ladder.cheapest.subnet, replica.limits.max_rows)
         for client in replica.clients
     )
     return 1000 * replica.limits.workers * replica.limits.max_rows / least_ms
@@ -95,7 +95,7 @@ def _highest(low: float, high: float, holds: Callable[[float], bool]) -> float:
 
 
 def _alone_ms(replica: Replica) -> float:
-    return min(replica.run_ms(c.ladder.cheapest.subnet, 1) for c in replica.clients)
+    return min(replica.least_ms(c.ladder.cheapest.subnet, 1) for c in replica.clients)
 
 
 def _fewest(holds: Callable[[int], bool], guess: int) -> int:

@@ -1,17 +1,27 @@
-"""One gateway, simulated: the scheduler's own decisions, with runs that take what is expected."""
+"""One gateway, simulated: the scheduler's own decisions, on cores that its threads share.
+
+The event loop and each worker do one thing after another. While more of them are at work than there
+are cores, each gets its part: so a burst that the loop takes in slows the runs. What is expected of
+runs is corrected by those that have ended, as in a gateway.
+"""
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 
+from gateway.capacity.cores import Cores
 from gateway.capacity.traffic import SEED, Times
-from gateway.scheduling.batching import CostMs
+from gateway.engine_times import EngineTimes
+from gateway.engines.costs import Line
 from gateway.scheduling.dispatcher import Dispatcher, Limits
 from gateway.scheduling.ladder import Ladder
+
+ADMITTING = 0.8
+"""Of what a request takes of the event loop, before it waits; the rest when it is answered."""
+
+RUNS_NOISE = 0.2  # of runs beside an event loop and another worker: docs/scaling.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,16 @@ class Client:
     device_class: str
     ladder: Ladder
     share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What a request takes besides its run, in ms of a core: of its worker, of the event loop, and
+    of a client that shares the cores."""
+
+    worker_ms: float = 0.0
+    loop_ms: float = 0.0
+    client_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +81,7 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """What `Dispatcher` knows of a job."""
+    """What `Dispatcher` knows of a job, and when its client meant to ask."""
 
     number: int
     device_class: str
@@ -78,73 +98,120 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A gateway with a deadline to hold: who asks it, what runs take on one of its workers, all
-    that a request costs included, and its limits."""
+    """A gateway with a deadline to hold.
+
+    `line` says what runs of a subnet take with as many cores as they want, which is `run_cores` of
+    the `cores`; each is off by `noise`, the standard deviation of its logarithm.
+    """
 
     clients: Sequence[Client]
-    run_ms: CostMs
+    line: Callable[[str], Line]
     limits: Limits
     deadline_ms: float
+    handling: Handling = Handling()
+    cores: int = 1
+    run_cores: int = 1
+    noise: float = 0.0
 
-    def simulate(self, arrivals: Times) -> Outcome:
-        """What becomes of requests that come at these times, one image each."""
-        return _Simulation(self).run(self._requests(arrivals))
+    def simulate(self, arrivals: Times, *, uncounted: int = 0) -> Outcome:
+        """What becomes of requests that come at these times, one image each; of the first so many
+        it is not counted."""
+        return _Simulation(self, uncounted).run(arrivals)
 
-    def _requests(self, arrivals: Times) -> Iterable[_Request]:
-        rng = random.Random(SEED)
-        shares = [client.share for client in self.clients]
-        rows = self.limits.max_rows
-        least = {
-            client.device_class: self.run_ms(client.ladder.cheapest.subnet, rows) / rows
-            for client in self.clients
-        }
-        for number, arrived in enumerate(arrivals.tolist()):
-            (client,) = rng.choices(self.clients, shares)
-            until, name = arrived + self.deadline_ms, client.device_class
-            yield _Request(number, name, client.ladder, arrived, until, least[name])
+    def least_ms(self, subnet: str, images: int) -> float:
+        """What a worker takes for so many images where nobody else wants its cores."""
+        return self.line(subnet).ms(images) + self.handling.worker_ms * images
 
 
 class _Simulation:
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-        self._dispatcher: Dispatcher[_Request] = Dispatcher(replica.run_ms, replica.limits)
-        self._free = list(range(replica.limits.workers))
-        self._running: list[tuple[float, int, int, str, list[_Request]]] = []  # by their end
-        self._runs = count()  # tells apart those that end at once
-        self._in_time, self._accuracies, self._busy_ms, self._ended_ms = 0, 0.0, 0.0, 0.0
+    def __init__(self, replica: Replica, uncounted: int) -> None:
+        self._replica, self._uncounted = replica, uncounted
+        self._rng, self._noise = random.Random(SEED), random.Random(SEED)
+        self._cores = Cores(replica.cores)
+        self._client, self._loop = self._cores.thread(), self._cores.thread()
+        workers = range(replica.limits.workers)
+        self._workers = [self._cores.thread(replica.run_cores) for _ in workers]
+        self._idle = list(workers)
+        self._times = EngineTimes(replica.line, lambda: self._cores.now_ms / 1000)
+        limits = replica.limits
+        self._dispatcher: Dispatcher[_Request] = Dispatcher(self._times.expected_ms, limits)
+        self._came, self._in_time, self._accuracies, self._busy_ms = 0, 0, 0.0, 0.0
 
-    def run(self, requests: Iterable[_Request]) -> Outcome:
-        came, now_ms = 0, 0.0
-        for request in requests:
-            came, now_ms = came + 1, request.arrived_ms
-            self._end_until(now_ms)
-            self._dispatcher.admit(request, now_ms)
-            self._start(now_ms)
-        self._end_until(float("inf"))
-        worker_ms = max(now_ms, self._ended_ms) * self._replica.limits.workers
-        return Outcome(came, self._in_time, self._accuracies, self._busy_ms, worker_ms)
+    def run(self, arrivals: Times) -> Outcome:
+        for arrival in arrivals.tolist():
+            self._cores.run_until(arrival)
+            self._ask(arrival)
+        self._cores.run()
+        counted, workers = max(0, self._came - self._uncounted), len(self._workers)
+        worker_ms = self._cores.now_ms * workers
+        return Outcome(counted, self._in_time, self._accuracies, self._busy_ms, worker_ms)
 
-    def _end_until(self, until_ms: float) -> None:
-        while self._running and self._running[0][0] <= until_ms:
-            now_ms, _, worker, subnet, jobs = heapq.heappop(self._running)
-            self._ended_ms = now_ms
-            self._dispatcher.ended(worker)
-            for job in jobs:
-                self._dispatcher.forget(job)
-                if now_ms <= job.until_ms:
-                    self._in_time += 1
-                    self._accuracies += job.ladder.subnets[subnet].accuracy
-            self._free.append(worker)
-            self._start(now_ms)
+    def _ask(self, due_ms: float) -> None:
+        number, self._came = self._came, self._came + 1
+        (client,) = self._rng.choices(
+            self._replica.clients, [c.share for c in self._replica.clients]
+        )
+        handling = self._replica.handling
 
-    def _start(self, now_ms: float) -> None:
-        while self._free:
-            self._dispatcher.give_up_late(now_ms)
-            batch = self._dispatcher.next(self._free[-1], now_ms)
+        def sent() -> None:
+            self._loop.add(
+                ADMITTING * handling.loop_ms, lambda: self._admit(number, client, due_ms)
+            )
+
+        self._client.add(handling.client_ms / 2, sent)
+
+    def _admit(self, number: int, client: Client, due_ms: float) -> None:
+        now_ms, until_ms = self._cores.now_ms, due_ms + self._replica.deadline_ms
+        rows = self._replica.limits.max_rows
+        least_ms = self._times.expected_ms(client.ladder.cheapest.subnet, rows) / rows
+        name, ladder = client.device_class, client.ladder
+        request = _Request(number, name, ladder, now_ms, until_ms, least_ms)
+        if self._dispatcher.admit(request, now_ms).refused is None:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._idle:
+            self._dispatcher.give_up_late(self._cores.now_ms)
+            batch = self._dispatcher.next(self._idle[-1], self._cores.now_ms)
             if batch is None:
                 return
-            subnet, jobs = batch
-            taken_ms = self._replica.run_ms(subnet, len(jobs))
-            self._busy_ms += taken_ms
-            end = (now_ms + taken_ms, next(self._runs), self._free.pop(), subnet, jobs)
-            heapq.heappush(self._running, end)
+            self._begin(self._idle.pop(), *batch)
+
+    def _begin(self, worker: int, subnet: str, jobs: list[_Request]) -> None:
+        rows, handling, began_ms = len(jobs), self._replica.handling, self._cores.now_ms
+        run_began_ms = began_ms
+        run_ms = self._replica.line(subnet).ms(rows)
+        run_ms *= self._noise.lognormvariate(0.0, self._replica.noise)
+
+        def prepared() -> None:
+            nonlocal run_began_ms
+            run_began_ms = self._cores.now_ms
+
+        def ran() -> None:
+            answering_ms = (1 - ADMITTING) * handling.loop_ms * rows
+            computed_ms = self._cores.now_ms - run_began_ms
+            self._loop.add(answering_ms, lambda: ended(computed_ms))
+
+        def ended(computed_ms: float) -> None:
+            took_ms = self._cores.now_ms - began_ms
+            self._busy_ms += took_ms
+            self._times.record(subnet, rows, computed_ms)
+            self._times.record_handling(rows, took_ms - computed_ms)
+            self._dispatcher.ended(worker)
+            self._idle.append(worker)
+            for job in jobs:
+                self._answer(job, subnet)
+            self._hand_out()
+
+        self._workers[worker].add(handling.worker_ms * rows, prepared)
+        self._workers[worker].add(run_ms, ran)
+
+    def _answer(self, job: _Request, subnet: str) -> None:
+        self._dispatcher.forget(job)
+
+        def received() -> None:
+            if self._cores.now_ms <= job.until_ms and job.number >= self._uncounted:
+                self._in_time += 1
+                self._accuracies += job.ladder.subnets[subnet].accuracy
+
+        self._client.add(self._replica.handling.client_ms / 2, received)

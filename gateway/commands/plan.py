@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.engines.costs import Costs, CostsByMacs
     from supernet.manifest import Manifest
 
-TRANSPORT_MS = 1.0  # on a worker for gRPC and what is around it: docs/scaling.md
+TRANSPORT_MS = 1.0  # of the event loop for gRPC and what is around it: docs/scaling.md
 
 
 def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -52,7 +52,7 @@ def add_command(commands: argparse._SubParsersAction[Parser]) -> None:
         "--request-ms",
         type=float,
         metavar="X",
-        help="on a worker for a request besides its run; by default what decoding an image takes "
+        help="of a core for a request besides its run; by default what decoding an image takes "
         f"here, and {TRANSPORT_MS:g} for transport",
     )
     cli.add_store(parser)
@@ -79,9 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _replica(arguments: argparse.Namespace) -> Replica:
     from gateway.capacity.preparation import preparation_ms
-    from gateway.capacity.replica import Replica
+    from gateway.capacity.replica import RUNS_NOISE, Handling, Replica
     from gateway.engine_opening import opened_engine, scheduling_limits, settled
     from gateway.engines.net import Net
+    from gateway.engines.opening import cpus
 
     given = cli.server_config(arguments)
     net = Net(given.artifact)
@@ -90,13 +91,17 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     request_ms: float | None = arguments.request_ms
     if request_ms is None:
         request_ms = preparation_ms(net.manifest) + TRANSPORT_MS
-
-    def run_ms(subnet: str, images: int) -> float:
-        return costs.of(subnet).ms(images) + request_ms * images
-
-    limits = scheduling_limits(config, engine)
-    clients = _clients(arguments, net.manifest, costs)
-    return Replica(clients, run_ms, limits, arguments.deadline_ms)
+    handling = Handling(max(0.0, request_ms - TRANSPORT_MS), min(request_ms, TRANSPORT_MS))
+    return Replica(
+        _clients(arguments, net.manifest, costs),
+        costs.of,
+        scheduling_limits(config, engine),
+        arguments.deadline_ms,
+        handling,
+        cpus(),
+        config.threads or 1,
+        RUNS_NOISE,
+    )
 
 
 def _clients(

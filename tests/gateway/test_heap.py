@@ -46,8 +46,8 @@ def test_resident_memory_is_that_of_this_process() -> None:
 
 
 def test_it_trims_when_it_has_grown_since_its_least_and_not_otherwise() -> None:
-    at_the_start, looks = 1000, [980, 1000, 1020, 1030]  # the last is 1.05 of the least
-    after_the_trim, more_looks = 1025, [1060, 1025]
+    at_the_start, looks = 1000, [980, 985, 988, 990]  # the last is more than 1.01 of the least
+    after_the_trim, more_looks = 985, [990, 985]
     sizes = iter([at_the_start, *looks, after_the_trim, *more_looks])
     trims: list[None] = []
 

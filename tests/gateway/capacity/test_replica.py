@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.capacity.replica import Outcome
+from gateway.capacity.replica import Handling, Outcome
 from gateway.capacity.traffic import Times
 from tests.gateway.capacity.made_up import BOTH, LARGE, ONLY_LARGE, SMALL, replica
 
@@ -41,6 +43,29 @@ def test_who_accepts_only_the_large_one_is_turned_away() -> None:
 def test_two_workers_do_twice_as_much() -> None:
     found = replica(ONLY_LARGE, workers=2).simulate(at(500, 10.5))
     assert found.attainment == 1.0
+
+
+def test_a_loop_on_the_same_core_takes_its_part_of_it() -> None:
+    alone, shared = (
+        replace(replica(ONLY_LARGE), handling=Handling(loop_ms=5.0), cores=cores)
+        for cores in (2, 1)
+    )
+    arrivals = at(500, 22.0)  # 20 ms each, and 5 of the loop
+    assert alone.simulate(arrivals).attainment == 1.0
+    assert shared.simulate(arrivals).attainment < 0.95
+
+
+def test_a_client_that_is_late_with_its_answer_has_none() -> None:
+    slow = replace(replica(), handling=Handling(client_ms=180.0))
+    found = slow.simulate(at(5, 1000.0))
+    assert (found.requests, found.in_time) == (5, 0), "90 ms before and 90 after, of 100"
+
+
+def test_what_is_not_counted_has_happened_all_the_same() -> None:
+    arrivals = at(500, 10.0)
+    every, late = (replica(ONLY_LARGE).simulate(arrivals, uncounted=n) for n in (0, 400))
+    assert (every.requests, late.requests) == (500, 100)
+    assert late.attainment == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_deadline_that_no_run_meets() -> None:
