@@ -63,7 +63,7 @@ class CompileAside:
                 stderr=subprocess.PIPE,
                 text=True,
                 env=export_environment(),
-                start_new_session=True,  # Ctrl-C is the gateway's
+                process_group=0,  # Ctrl-C is the gateway's
             )
             return self._process
 

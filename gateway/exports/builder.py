@@ -73,7 +73,7 @@ class Builder:
             stderr=asyncio.subprocess.PIPE,
             env=export_environment() | dict.fromkeys(_SCRATCH, str(folder)),
             pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C is the gateway's; and all it starts is killed with it
+            process_group=0,  # Ctrl-C is the gateway's; and all it starts is killed with it
         )
         try:
             yield_to_requests(process.pid)
@@ -122,7 +122,9 @@ def _failure(status: int, said: str, key: ExportKey, inside: tuple[Path, ...]) -
 
 
 def yield_to_requests(pid: int) -> None:
-    """Let a process have what this one leaves of the processor."""
+    """Let a process have what this one leaves of the processor. It has to be of the same session:
+    where Linux groups threads by sessions (sched(7), autogroup), a priority is one among those of a
+    session, and each session gets as much as any other."""
     with suppress(ProcessLookupError):
         niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS, _LOWEST_PRIORITY)
         os.setpriority(os.PRIO_PROCESS, pid, niceness)

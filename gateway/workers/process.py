@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import NoReturn
 
 from gateway import heap, logs
@@ -30,11 +31,13 @@ from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
 _NICENESS = 10  # of what is done beside batches
+_NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
+"""Signals that are for the gateway; and to write logs to its terminal is no reason to stop."""
 
 
 def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # they are for the gateway
+    for number in _NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(control_fd,), daemon=True).start()
     setup = Setup.model_validate_json(sys.stdin.buffer.read())
     logs.configure(sys.stderr, setup.log_level)
@@ -66,6 +69,7 @@ def main(work_fd: int, control_fd: int, memory_fd: int) -> None:
     if (warming := warm_up(engine, setup.manifest)) is not None:
         warming.start()
     threading.Thread(target=_obey, args=(Channel.of(control_fd), engine), daemon=True).start()
+    threading.Thread(target=_keep_trim, daemon=True).start()
     _run(work, memory, executor)
 
 
@@ -94,22 +98,25 @@ def _end_with(control_fd: int) -> None:
 
 
 def _obey(control: Channel, engine: Engine) -> NoReturn:
-    """Beside batches: do what the gateway says, and keep the heap trim."""
+    """Beside batches: do what the gateway says."""
     os.nice(_NICENESS)
-    trim = heap.Trimmer()
     try:
         while True:
-            try:
-                subnet, wanted = control.receive(heap.INTERVAL_S)
-            except TimeoutError:
-                trim.look()
-            else:
-                control.send(_done(Architecture.parse(subnet), wanted, engine))
+            subnet, wanted = control.receive()
+            control.send(_done(Architecture.parse(subnet), wanted, engine))
     except (EOFError, OSError):
         os._exit(0)  # the gateway is gone
     except BaseException:  # who cannot be told any more is of no use
         _LOG.exception("the thread that obeys has failed")
         os._exit(1)
+
+
+def _keep_trim() -> None:
+    """At the priority of batches: a batch that needs memory waits for a trim under way."""
+    trimmer = heap.Trimmer()
+    while True:
+        time.sleep(heap.INTERVAL_S)
+        trimmer.look()
 
 
 def _done(arch: Architecture, wanted: bool, engine: Engine) -> Message:

@@ -47,7 +47,7 @@ class WorkerProcess:
                 stdout=subprocess.DEVNULL,
                 env=export_environment(),
                 pass_fds=fds,
-                start_new_session=True,  # Ctrl-C is the gateway's
+                process_group=0,  # Ctrl-C is the gateway's
             )
         except OSError:
             for end in (self._work, self._control, self._memory):

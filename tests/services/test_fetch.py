@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,7 @@ def test_a_build_that_nobody_waits_for_is_killed(
     nice = (Path("/proc") / str(builder) / "stat").read_text().rpartition(")")[2].split()[16]
     own = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()[16]
     assert int(nice) > int(own) or int(own) == 19
+    assert os.getsid(builder) == os.getsid(gateway.process.pid), "or its priority says nothing"
     if ends == "cancelled":
         calls[0].cancel()
         until(lambda: gateway.metric("compofa_fetches_open") == 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 pytest.importorskip("onnx")
@@ -20,6 +22,8 @@ def test_a_killed_worker_is_replaced_and_counted(
     client = connect(gateway.target)
     before = client.infer(tensor=tensor())
     (worker,) = children.of(gateway.process.pid)
+    assert os.getpgid(worker) != os.getpgid(gateway.process.pid), "Ctrl-C is the gateway's"
+    assert os.getsid(worker) == os.getsid(gateway.process.pid), "its threads' priorities count"
     assert gateway.metric(FAILURES) == 0
     children.kill(worker)
     after = client.infer(tensor=tensor())
