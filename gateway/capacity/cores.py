@@ -27,8 +27,11 @@ class Thread:
     tasks: deque[_Task] = field(default_factory=deque)
 
     def add(self, ms: float, then: Callable[[], None]) -> None:
-        """After all that it has been given before."""
-        self.tasks.append(_Task(ms, then))
+        """After all that it has been given before; what takes no time, at once."""
+        if ms <= 0.0 and not self.tasks:
+            then()
+        else:
+            self.tasks.append(_Task(ms, then))
 
 
 @dataclass(slots=True)
