@@ -28,9 +28,9 @@ from slo import capacity
 
 from gateway.capacity.plan import plan
 from gateway.capacity.preparation import preparation_ms
-from gateway.capacity.replica import RUNS_NOISE, Client, Handling, Replica
+from gateway.capacity.replica import RUNS_NOISE, Client, Replica
 from gateway.capacity.traffic import Poisson
-from gateway.commands.plan import TRANSPORT_MS
+from gateway.commands.plan import handling_of
 from gateway.config import ServerConfig
 from gateway.engine_opening import opened_engine, scheduling_limits, settled
 from gateway.engines.costs import Costs, CostsByMacs
@@ -98,13 +98,12 @@ def _replica(
     limits: Limits,
     deadline_ms: float,
 ) -> Replica:
-    handling = Handling(request_ms - TRANSPORT_MS, TRANSPORT_MS)
     return Replica(
         [client],
         costs.of,
         limits,
         deadline_ms,
-        handling,
+        handling_of(request_ms),
         cpus(),
         cpus() // limits.workers,
         RUNS_NOISE,

@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
-import numpy as np
 from net import DEVICE_CLASS, FIXED, imagenet_artifact, only
 from rich.console import Console
 from rich.table import Table
+from trace_parts import ARRIVALS, ahead, parts_of
 
 from gateway.capacity.replica import RUNS_NOISE, Client, Handling, Replica
 from gateway.capacity.traffic import Recorded, Times
@@ -38,7 +37,6 @@ from gateway.scheduling.ladder import Ladder, ladder_of
 from gateway.stores.by_url import read_device_classes
 from supernet.manifest import read_manifest
 
-ARRIVALS = Path(__file__).parents[3] / "shared/data/azure_code_arrivals.csv"
 RESULT = Path("benchmarks/results/serving-policies.json")
 LARGEST_PER_S = 110.0  # 1x of the trace: about what a gateway answers of the largest subnet
 RUN_MS, MS_PER_GMAC = 1.0, 35.0
@@ -81,7 +79,7 @@ def main() -> None:
         lines = _lines(artifact, slower)
         ours, smallest = (_ladder(artifact, lines, c) for c in (DEVICE_CLASS, only(FIXED[0])))
         for speed in given.speeds:
-            parts = _parts(trace.at(speed * LARGEST_PER_S))
+            parts = parts_of(trace.at(speed * LARGEST_PER_S), REQUESTS, PARTS)
             for deadline_ms in given.deadlines_ms:
                 both = [
                     [_part(p, lines, w, deadline_ms, slower) for p in parts]
@@ -106,12 +104,6 @@ def _ladder(artifact: Path, lines: Mapping[str, Line], device_class: str) -> Lad
     return ladder_of(classes.candidates(device_class), Constraints(device_class), engine_ms)
 
 
-def _parts(arrivals: Times) -> list[Times]:
-    """Evenly spread over it, each beginning at 0."""
-    firsts = np.linspace(0, len(arrivals) - REQUESTS, PARTS).astype(int)
-    return [arrivals[first : first + REQUESTS] - arrivals[first] for first in firsts]
-
-
 def _part(
     arrivals: Times, lines: Mapping[str, Line], ladder: Ladder, deadline_ms: float, slower: float
 ) -> tuple[float, float]:
@@ -130,10 +122,12 @@ def _row(
     ours: list[tuple[float, float]],
     smallest: list[tuple[float, float]],
 ) -> Row:
-    ahead = [own[1] - other[1] for own, other in zip(ours, smallest, strict=True)]
-    means = [fmean(each) for parts in (ours, smallest) for each in zip(*parts, strict=True)]
-    error = stdev(ahead) / math.sqrt(len(ahead))
-    return Row(slower, speed, deadline_ms, *means, fmean(ahead), error)
+    (held, delivered), (smallest_held, smallest_delivered) = (
+        zip(*ours, strict=True),
+        zip(*smallest, strict=True),
+    )
+    means = map(fmean, (held, delivered, smallest_held, smallest_delivered))
+    return Row(slower, speed, deadline_ms, *means, *ahead(delivered, smallest_delivered))
 
 
 def _print(rows: list[Row]) -> None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -43,13 +42,13 @@ from replay import Choose, Outcome, Times, photographs, replay
 from rich.console import Console
 from rich.table import Table
 from served import METHOD, gateway
+from trace_parts import ARRIVALS, ahead, parts_of
 
 from gateway.capacity.traffic import Recorded
 from gateway.engines.opening import cpus
 from protos.compofa.v1 import gateway_pb2
 from supernet.manifest import read_manifest
 
-ARRIVALS = Path(__file__).parents[3] / "shared/data/azure_code_arrivals.csv"
 RESULT = Path("benchmarks/results/serving-slo.json")
 OURS = "compofa"
 BUSY_SHARE = 0.05
@@ -99,7 +98,8 @@ def main() -> None:
         choices = [Choice(accuracy_of[s], cpus() / rates[s]) for s in FIXED]
         for speed in given.speeds:
             arrivals = trace.at(speed * rates[FIXED[-1]]) / 1000
-            parts = _parts(arrivals, LEAD + (given.requests or len(arrivals) - LEAD), given.parts)
+            requests = LEAD + given.requests if given.requests else len(arrivals)
+            parts = parts_of(arrivals, requests, given.parts)
             if not rows:
                 Asked(ours, target, [parts[0][:WARM_UP]], images, 1.0).rows()
             for deadline_ms in given.deadlines_ms:
@@ -129,12 +129,6 @@ def capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:
     request.write_bytes(message.SerializeToString())
     asked = ["grpc", target, "--method", METHOD, "--request", str(request)]
     return measured(asked, 64, 5.0).answers_per_s
-
-
-def _parts(arrivals: Times, requests: int, count: int) -> list[Times]:
-    """Each begins at 0."""
-    firsts = np.linspace(0, len(arrivals) - requests, count).astype(int)
-    return [arrivals[first : first + requests] - arrivals[first] for first in firsts]
 
 
 def _bound(parts: list[Times], choices: Sequence[Choice], deadline_s: float) -> dict[str, float]:
@@ -186,12 +180,11 @@ def _deaf(in_time: bool) -> None:
 
 def _together(parts: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[str, Any]:
     shares = [each["attainment"] for each in parts]
-    ahead = [own["delivered"] - each["delivered"] for own, each in zip(ours, parts, strict=True)]
-    error = stdev(ahead) / math.sqrt(len(ahead)) if len(ahead) > 1 else 0.0
+    delivered = [[each["delivered"] for each in those] for those in (ours, parts)]
     means = {name: fmean(each[name] for each in parts) for name in parts[0]}
     means["accuracy"] = means["delivered"] / means["attainment"] if any(shares) else 0.0
     spread = {"lowest": min(shares), "highest": max(shares)}
-    return means | spread | {"ours_ahead": [fmean(ahead), error]}
+    return means | spread | {"ours_ahead": ahead(*delivered)}
 
 
 def _figures(outcomes: list[Outcome], deadline_s: float) -> dict[str, float]:

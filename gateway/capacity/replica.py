@@ -81,7 +81,7 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """What `Dispatcher` knows of a job, and when its client meant to ask."""
+    """What `Dispatcher` knows of a job."""
 
     number: int
     device_class: str
@@ -127,6 +127,7 @@ class _Simulation:
     def __init__(self, replica: Replica, uncounted: int) -> None:
         self._replica, self._uncounted = replica, uncounted
         self._rng, self._noise = random.Random(SEED), random.Random(SEED)
+        self._shares = [client.share for client in replica.clients]
         self._cores = Cores(replica.cores)
         self._client, self._loop = self._cores.thread(), self._cores.thread()
         workers = range(replica.limits.workers)
@@ -148,9 +149,7 @@ class _Simulation:
 
     def _ask(self, due_ms: float) -> None:
         number, self._came = self._came, self._came + 1
-        (client,) = self._rng.choices(
-            self._replica.clients, [c.share for c in self._replica.clients]
-        )
+        (client,) = self._rng.choices(self._replica.clients, self._shares)
         handling = self._replica.handling
 
         def sent() -> None:

@@ -12,7 +12,7 @@ from supernet.commandline import Parser, UsageError
 
 if TYPE_CHECKING:
     from gateway.capacity.plan import Plan
-    from gateway.capacity.replica import Client, Replica
+    from gateway.capacity.replica import Client, Handling, Replica
     from gateway.engines.costs import Costs, CostsByMacs
     from supernet.manifest import Manifest
 
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _replica(arguments: argparse.Namespace) -> Replica:
     from gateway.capacity.preparation import preparation_ms
-    from gateway.capacity.replica import RUNS_NOISE, Handling, Replica
+    from gateway.capacity.replica import RUNS_NOISE, Replica
     from gateway.engine_opening import opened_engine, scheduling_limits, settled
     from gateway.engines.net import Net
     from gateway.engines.opening import cpus
@@ -91,17 +91,23 @@ def _replica(arguments: argparse.Namespace) -> Replica:
     request_ms: float | None = arguments.request_ms
     if request_ms is None:
         request_ms = preparation_ms(net.manifest) + TRANSPORT_MS
-    handling = Handling(max(0.0, request_ms - TRANSPORT_MS), min(request_ms, TRANSPORT_MS))
     return Replica(
         _clients(arguments, net.manifest, costs),
         costs.of,
         scheduling_limits(config, engine),
         arguments.deadline_ms,
-        handling,
+        handling_of(request_ms),
         cpus(),
         config.threads or 1,
         RUNS_NOISE,
     )
+
+
+def handling_of(request_ms: float) -> Handling:
+    """What a request takes besides its run: of the event loop first, the rest of its worker."""
+    from gateway.capacity.replica import Handling
+
+    return Handling(max(0.0, request_ms - TRANSPORT_MS), min(request_ms, TRANSPORT_MS))
 
 
 def _clients(
