@@ -1,4 +1,5 @@
-"""Compiles whole, in the background, what runs most: a chain costs up to a quarter more."""
+"""Compiles whole, in the background, what runs most and what bursts run: a chain costs more, in
+full batches of the smallest subnet a tenth."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +17,20 @@ from supernet.architecture import Architecture
 
 _NICENESS = 10  # of what compiles: requests go first
 _LOG = logging.getLogger(__name__)
-LEAST_RUNS = 1000.0  # within about a half-life: compiling takes seconds of a core
+LEAST_RUNS = 300.0  # within about a half-life: compiling takes seconds of a core
 INTERVAL_S = 1.0
 RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain until then
 
 
 @dataclass(slots=True)
 class HotSubnets:
-    """A thread that looks every `interval_s`, and compiles one subnet at a time. `interrupt` ends
-    a compilation under way, where that can be done."""
+    """A thread that looks every `interval_s`, and compiles one subnet at a time: `cheapest`, which
+    runs in bursts only, once all together have run `least_runs` times; another once it has itself.
+    `interrupt` ends a compilation under way, where that can be done."""
 
     whole: WholeSubnets[Any]
     usage: Usage
+    cheapest: Architecture | None = None
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS
     interrupt: Callable[[], None] = lambda: None
@@ -46,8 +49,8 @@ class HotSubnets:
             self._thread.join()
 
     def compile_one(self) -> Architecture | None:
-        """The most used subnet that is worth it and not compiled yet, compiled; None where there
-        is none, or where it failed: that is logged, and not tried again soon."""
+        """The next subnet that is worth it and not compiled yet, compiled; None where there is
+        none, or where it failed: that is logged, and not tried again soon."""
         arch = self._next()
         if arch is None:
             return None
@@ -60,14 +63,19 @@ class HotSubnets:
         return arch
 
     def _next(self) -> Architecture | None:
-        for arch, runs in self.usage.counts().items():
-            if runs < self.least_runs:
-                return None
+        for arch in self._worth_it():
             if self.whole.failed_s_ago(arch) < RETRY_AFTER_S:
                 continue
             if self.whole.get(arch) is None and self.whole.would_stay(arch):
                 return arch
         return None
+
+    def _worth_it(self) -> Iterator[Architecture]:
+        """The most used first, after what a burst runs."""
+        counts = self.usage.counts()
+        if self.cheapest is not None and sum(counts.values()) >= self.least_runs:
+            yield self.cheapest
+        yield from (arch for arch, runs in counts.items() if runs >= self.least_runs)
 
     def _run(self) -> None:
         _give_way()

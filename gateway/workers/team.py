@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from gateway.compiling import CompileAside
 from gateway.config import ServerConfig
 from gateway.engine_opening import cache_folder, opened_engine, settled, warm_up
-from gateway.engines.costs import Costs, CostsByMacs
+from gateway.engines.costs import MANY, Costs, CostsByMacs
 from gateway.engines.hot_subnets import HotSubnets
 from gateway.engines.net import Net
 from gateway.engines.opening import best_device, cpus, installed
@@ -22,6 +22,7 @@ from gateway.workers.executor import Executor
 from gateway.workers.preparers import Preparers
 from gateway.workers.processes import NothingKeptError, WorkerProcesses
 from gateway.workers.thread_worker import ThreadWorker
+from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team | None
         _LOG.warning("%s; workers are threads", error)
         return None
     opened.callback(processes.close)
-    _start_hot(processes, processes.close, opened)
+    _start_hot(processes, _cheapest(net, processes.costs), processes.close, opened)
     return Team(processes.config, processes, processes.costs, processes.worker)
 
 
@@ -88,7 +89,7 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     preparers = Preparers(cpus())
     opened.callback(preparers.close)
     if engine.chain is not None:
-        _start_hot(engine, aside.close, opened)
+        _start_hot(engine, _cheapest(net, costs), aside.close, opened)
     if (warming := warm_up(engine, net.manifest)) is not None:
         warming.start()
         opened.callback(warming.close)
@@ -101,7 +102,15 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     return Team(config, engine, costs, worker)
 
 
-def _start_hot(engine: Residency, interrupt: Callable[[], None], opened: ExitStack) -> None:
-    hot = HotSubnets(engine.whole, engine.usage, interrupt=interrupt)
+def _cheapest(net: Net, costs: Costs | CostsByMacs) -> Architecture:
+    """Of those that can be asked for."""
+    subnets = (entry.subnet for entry in net.manifest.catalog.entries)
+    return Architecture.parse(min(subnets, key=lambda subnet: costs.of(subnet).ms(MANY)))
+
+
+def _start_hot(
+    engine: Residency, cheapest: Architecture, interrupt: Callable[[], None], opened: ExitStack
+) -> None:
+    hot = HotSubnets(engine.whole, engine.usage, cheapest, interrupt=interrupt)
     hot.start()
     opened.callback(hot.close)

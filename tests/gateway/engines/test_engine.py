@@ -85,6 +85,32 @@ def test_what_runs_most_is_compiled_first_and_stays(folded_supernet: Supernet) -
     assert parts.whole.archs == (often,)
 
 
+def test_what_bursts_run_is_compiled_before_it_has_run(folded_supernet: Supernet) -> None:
+    cheapest, often = (Architecture(depths, 16) for depths in ((3, 3), (4, 4)))
+    parts = Parts(folded_supernet)
+    hot = HotSubnets(parts.whole, parts.usage, cheapest, least_runs=2.0)
+    lane = parts.engine.lane()
+    lane.run(often, X)
+    assert hot.compile_one() is None, "expected nothing compiled for a net that hardly runs"
+    for _ in range(2):
+        lane.run(often, X)
+    assert [hot.compile_one() for _ in range(3)] == [cheapest, often, None]
+
+
+def test_what_bursts_run_makes_no_room_for_itself(folded_supernet: Supernet) -> None:
+    cheapest, often = (Architecture(depths, 16) for depths in ((3, 3), (4, 4)))
+    parts = Parts(
+        folded_supernet, max_bytes=4 * complexity(folded_supernet.space, often).parameters
+    )
+    hot = HotSubnets(parts.whole, parts.usage, cheapest, least_runs=2.0)
+    lane = parts.engine.lane()
+    for _ in range(3):
+        lane.run(often, X)
+    parts.whole.obtain(often)
+    assert hot.compile_one() is None
+    assert parts.whole.archs == (often,)
+
+
 def test_room_is_made_by_giving_up_the_least_used(folded_supernet: Supernet) -> None:
     old, new = (Architecture(depths, 16) for depths in ((4, 3), (4, 4)))
     parts = Parts(folded_supernet, max_bytes=4 * complexity(folded_supernet.space, new).parameters)
