@@ -4,8 +4,6 @@ full batches of the smallest subnet a tenth."""
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from gateway.engines.usage import Usage
 from gateway.engines.whole_subnets import WholeSubnets
 from supernet.architecture import Architecture
 
-_NICENESS = 10  # of what compiles: requests go first
 _LOG = logging.getLogger(__name__)
 LEAST_RUNS = 300.0  # within about a half-life: compiling takes seconds of a core
 INTERVAL_S = 1.0
@@ -26,7 +23,10 @@ RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain unt
 class HotSubnets:
     """A thread that looks every `interval_s`, and compiles one subnet at a time: `cheapest`, which
     runs in bursts only, once all together have run `least_runs` times; another once it has itself.
-    `interrupt` ends a compilation under way, where that can be done."""
+    `interrupt` ends a compilation under way, where that can be done.
+
+    Of no lower priority than what serves: it would keep locks, the interpreter's among them, while
+    it waits for a core, and a batch waited a second for it (docs/scaling.md)."""
 
     whole: WholeSubnets[Any]
     usage: Usage
@@ -78,14 +78,6 @@ class HotSubnets:
         yield from (arch for arch, runs in counts.items() if runs >= self.least_runs)
 
     def _run(self) -> None:
-        _give_way()
         while not self._stop.wait(self.interval_s):
             while self.compile_one() is not None and not self._stop.is_set():
                 pass
-
-
-def _give_way() -> None:
-    """Let this thread, and those that it starts, have what others leave of the processor. On Linux
-    each thread has a priority of its own; elsewhere it is the process's, and stays."""
-    if sys.platform == "linux":
-        os.nice(_NICENESS)

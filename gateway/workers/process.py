@@ -30,7 +30,6 @@ from gateway.workers.preparers import Preparers
 from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
-_NICENESS = 10  # of what is done beside batches
 _NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
 """Signals that are for the gateway; and to write logs to its terminal is no reason to stop."""
 
@@ -98,8 +97,7 @@ def _end_with(control_fd: int) -> None:
 
 
 def _obey(control: Channel, engine: Engine) -> NoReturn:
-    """Beside batches: do what the gateway says."""
-    os.nice(_NICENESS)
+    """Beside batches, at their priority (`HotSubnets`): do what the gateway says."""
     try:
         while True:
             subnet, wanted = control.receive()
@@ -112,7 +110,7 @@ def _obey(control: Channel, engine: Engine) -> NoReturn:
 
 
 def _keep_trim() -> None:
-    """At the priority of batches: a batch that needs memory waits for a trim under way."""
+    """Hand back what is free, as `heap.kept_trim` does in an event loop."""
     trimmer = heap.Trimmer()
     while True:
         time.sleep(heap.INTERVAL_S)

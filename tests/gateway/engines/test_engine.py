@@ -161,7 +161,7 @@ def test_what_could_not_be_compiled_is_not_tried_again_at_once(parts: Parts) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
-def test_what_compiles_gives_way_to_what_serves(folded_supernet: Supernet) -> None:
+def test_what_compiles_keeps_no_lock_at_a_lower_priority(folded_supernet: Supernet) -> None:
     seen: list[int] = []
 
     class Noted(Parts):
@@ -173,15 +173,13 @@ def test_what_compiles_gives_way_to_what_serves(folded_supernet: Supernet) -> No
     lane = parts.engine.lane()
     for _ in range(2):
         lane.run(parts.space.largest, X)
-    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     hot = HotSubnets(parts.whole, parts.usage, interval_s=0.01, least_runs=1.0)
     hot.start()
     until = time.monotonic() + 20
     while not seen and time.monotonic() < until:
         time.sleep(0.01)
     hot.close()
-    assert seen == [min(own + 10, 19)]
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+    assert seen == [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())]
 
 
 def test_the_background_thread_compiles_while_lanes_run(parts: Parts) -> None:
