@@ -4,19 +4,19 @@
         [--parts 8 --requests 300]
 
 The trace's arrivals are compressed in time so that they come, on average, at 0.5, 1 and 2 times
-what the gateway does with the largest subnet, and the trace's bursts at a multiple of that. All
-of it takes an hour; parts of so many requests each, evenly spread over it, take less. Every
-request is a JPEG with a deadline. Policies are the gateway's own scheduling; one subnet for all;
-and a ladder that steps down when answers are late and up when they are not, as a client could do
-it. One client on the same cores asks two gateways that are alike, one by its own scheduling and
-the other by the rest, so that it goes by no burst that another policy made worse; both after
-closed loops of each fixed choice, by which it is compiled whole, and some hundred requests of the
-trace. Printed are the share answered in time, over all and in the busiest twentieth of the seconds;
-the mean accuracy of those; and of all, where an answer that is late or none is wrong; beside the
-most that any policy could deliver (`bound.py`). Policies take turns in each of the parts, of which
-the first requests are not counted: a gateway that has been idle knows nothing of how busy its cores
-are, and within a trace it is not idle. The figures are means, and the lowest and the highest share
-in time stand beside theirs. How far the gateway is ahead of all has its standard error, from the
+what the gateway does with the largest subnet, and the trace's bursts at a multiple of that. All of
+it takes an hour; parts of so many requests each, evenly spread over it, take less. Every request is
+a JPEG with a deadline. Policies are the gateway's own scheduling; one subnet for all; and a ladder
+that steps down when answers are late and up when they are not, as a client could do it. One client
+on the same cores asks a gateway for each policy, all alike: none goes by a burst that another
+policy made worse, and each is idle while the others are asked. Before, all answer closed loops of
+each fixed choice, by which it is compiled whole, and some hundred requests of the trace. Printed
+are the share answered in time, over all and in the busiest twentieth of the seconds; the mean
+accuracy of those; and of all, where an answer that is late or none is wrong; beside the most that
+any policy could deliver (`bound.py`). Policies take turns in each of the parts, of which the first
+requests are not counted: a gateway that has been idle knows nothing of how busy its cores are, and
+within a trace it is not idle. The figures are means, and the lowest and the highest share in time
+stand beside theirs. How far the gateway is ahead of all has its standard error, from the
 differences in the parts.
 """
 
@@ -93,9 +93,9 @@ def main() -> None:
     artifact = imagenet_artifact()
     accuracy_of = {e.subnet: e.accuracy for e in read_manifest(artifact).catalog.entries}
     rows: list[dict[str, Any]] = []
-    with _two_gateways(artifact) as (ours, target):
+    with _gateways(artifact) as targets:
         with tempfile.TemporaryDirectory() as folder:
-            for each in (ours, target):  # what ran often is compiled whole, in both
+            for each in targets.values():  # what ran often is compiled whole, in all
                 rates = {s: capacity(each, s, images[0], Path(folder)) for s in FIXED}
         choices = [Choice(accuracy_of[s], cpus() / rates[s]) for s in FIXED]
         for speed in given.speeds:
@@ -103,12 +103,12 @@ def main() -> None:
             requests = LEAD + given.requests if given.requests else len(arrivals)
             parts = parts_of(arrivals, requests, given.parts)
             if not rows:
-                Asked(ours, target, [parts[0][:WARM_UP]], images, 1.0).rows()
+                Asked(targets, [parts[0][:WARM_UP]], images, 1.0).rows()
             for deadline_ms in given.deadlines_ms:
                 setting = {"speed": speed, "deadline_ms": deadline_ms}
                 best = _bound(parts, choices, deadline_ms / 1000)
                 rows.append(setting | {"policy": "best possible"} | best)
-                asked = Asked(ours, target, parts, images, deadline_ms / 1000)
+                asked = Asked(targets, parts, images, deadline_ms / 1000)
                 rows += [setting | row for row in asked.rows()]
                 _print(rows)
     requests = sum(len(part) - LEAD for part in parts)
@@ -117,11 +117,14 @@ def main() -> None:
 
 
 @contextmanager
-def _two_gateways(artifact: Path) -> Iterator[tuple[str, str]]:
+def _gateways(artifact: Path) -> Iterator[dict[str, str]]:
+    """Where each policy's listens."""
     with ExitStack() as stack:
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        ours, others = (stack.enter_context(gateway(artifact, folder)) for folder in folders)
-        yield ours, others
+        folders = {name: stack.enter_context(tempfile.TemporaryDirectory()) for name in _policies()}
+        yield {
+            name: stack.enter_context(gateway(artifact, Path(folder)))
+            for name, folder in folders.items()
+        }
 
 
 def capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:
@@ -146,10 +149,9 @@ def _bound(parts: list[Times], choices: Sequence[Choice], deadline_s: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Every policy, asked the same: the scheduling of the gateway `ours`, the rest of `others`."""
+    """Every policy, asked the same of its gateway."""
 
-    ours: str
-    others: str
+    targets: dict[str, str]
     parts: list[Times]
     images: list[bytes]
     deadline_s: float
@@ -157,14 +159,15 @@ class Asked:
     def rows(self) -> list[dict[str, Any]]:
         """The means of all parts."""
         found: dict[str, list[dict[str, float]]] = {name: [] for name in _policies()}
-        for part in self.parts:
-            for name, policy in _policies().items():
+        for number, part in enumerate(self.parts):
+            turns = list(_policies().items())
+            for name, policy in turns if number % 2 else reversed(turns):
                 found[name].append(_figures(self.outcomes(part, name, policy), self.deadline_s))
         return [{"policy": name} | _together(each, found[OURS]) for name, each in found.items()]
 
     def outcomes(self, part: Times, name: str, policy: Policy) -> list[Outcome]:
-        target = self.ours if name == OURS else self.others
-        return asyncio.run(replay(target, part, self.images, self.deadline_s, *policy))
+        asking = replay(self.targets[name], part, self.images, self.deadline_s, *policy)
+        return asyncio.run(asking)
 
 
 def _policies() -> dict[str, Policy]:

@@ -65,7 +65,7 @@ class Load:
 
     workers: int
     max_rows: int
-    margin: float = 1.5
+    margin: float
     busy: float = 0.0
     window_ms: float = 0.0
     extra: float = math.inf
