@@ -14,7 +14,8 @@ from gateway.engines.whole_subnets import WholeSubnets
 from supernet.architecture import Architecture
 
 _LOG = logging.getLogger(__name__)
-LEAST_RUNS = 300.0  # within about a half-life: compiling takes seconds of a core
+LEAST_RUNS = 1000.0  # within about a half-life: compiling takes seconds of a core
+BEFORE_BURSTS = 100.0  # runs of all together: somebody asks
 INTERVAL_S = 1.0
 RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain until then
 
@@ -22,8 +23,8 @@ RETRY_AFTER_S = 600.0  # a subnet that could not be compiled runs as a chain unt
 @dataclass(slots=True)
 class HotSubnets:
     """A thread that looks every `interval_s`, and compiles one subnet at a time: `cheapest`, which
-    runs in bursts only, once all together have run `least_runs` times; another once it has itself.
-    `interrupt` ends a compilation under way, where that can be done.
+    runs in bursts only, once all together have run `before_bursts` times; another once it has
+    itself `least_runs`. `interrupt` ends a compilation under way, where that can be done.
 
     Of no lower priority than what serves: it would keep locks, the interpreter's among them, while
     it waits for a core, and a batch waited a second for it (docs/scaling.md)."""
@@ -33,6 +34,7 @@ class HotSubnets:
     cheapest: Architecture | None = None
     interval_s: float = INTERVAL_S
     least_runs: float = LEAST_RUNS
+    before_bursts: float = BEFORE_BURSTS
     interrupt: Callable[[], None] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -73,7 +75,7 @@ class HotSubnets:
     def _worth_it(self) -> Iterator[Architecture]:
         """The most used first, after what a burst runs."""
         counts = self.usage.counts()
-        if self.cheapest is not None and sum(counts.values()) >= self.least_runs:
+        if self.cheapest is not None and sum(counts.values()) >= self.before_bursts:
             yield self.cheapest
         yield from (arch for arch, runs in counts.items() if runs >= self.least_runs)
 
