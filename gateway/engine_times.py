@@ -71,7 +71,7 @@ class EngineTimes:
 
     def record(self, subnet: str, images: int, ms: float) -> float:
         """Take in what one run took. Returns what was expected of it, in ms."""
-        expected = self._lines(subnet).ms(images) * self._ratio(subnet, self._usual.value)
+        expected = self._engine_ms(subnet, images, self._usual.value)
         ratio = ms / max(self._lines(subnet).ms(images), 1e-6)
         now = self._clock()
         with self._lock:
@@ -87,8 +87,9 @@ class EngineTimes:
         with self._lock:
             usual = self._usual_handling.value
             most = max(HANDLING_MS, GROWTH * self._handling.now(usual, now))
-            self._handling = _updated(self._handling, min(most, ms / images), usual, now)
-            self._usual_handling.add(min(most, ms / images), images)
+            each_ms = min(most, ms / images)
+            self._handling = _updated(self._handling, each_ms, usual, now)
+            self._usual_handling.add(each_ms, images)
 
     def record_failure(self) -> None:
         """The engine failed on a batch of more than one request."""
@@ -106,7 +107,10 @@ class EngineTimes:
 
     def _ms(self, subnet: str, images: int, ratio: float, handling_ms: float) -> float:
         handling_ms = self._handling.now(handling_ms, self._clock())
-        return self._lines(subnet).ms(images) * self._ratio(subnet, ratio) + handling_ms * images
+        return self._engine_ms(subnet, images, ratio) + handling_ms * images
+
+    def _engine_ms(self, subnet: str, images: int, neutral: float) -> float:
+        return self._lines(subnet).ms(images) * self._ratio(subnet, neutral)
 
     def _ratio(self, subnet: str, neutral: float) -> float:
         now = self._clock()

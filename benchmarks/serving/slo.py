@@ -123,11 +123,11 @@ def main() -> None:
 def _gateways(artifact: Path) -> Iterator[dict[str, str]]:
     """Where each policy's listens."""
     with ExitStack() as stack:
-        folders = {name: stack.enter_context(tempfile.TemporaryDirectory()) for name in _policies()}
-        yield {
-            name: stack.enter_context(gateway(artifact, Path(folder)))
-            for name, folder in folders.items()
-        }
+        targets = {}
+        for name in _policies():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            targets[name] = stack.enter_context(gateway(artifact, folder))
+        yield targets
 
 
 def capacity(target: str, subnet: str, image: bytes, folder: Path) -> float:

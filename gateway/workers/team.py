@@ -78,7 +78,7 @@ def _processes(config: ServerConfig, net: Net, opened: ExitStack) -> Team | None
         _LOG.warning("%s; workers are threads", error)
         return None
     opened.callback(processes.close)
-    _start_hot(processes, _cheapest(net, processes.costs), processes.close, opened)
+    _start_hot(processes, net, processes.costs, processes.close, opened)
     return Team(processes.config, processes, processes.costs, processes.worker)
 
 
@@ -89,7 +89,7 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     preparers = Preparers(cpus())
     opened.callback(preparers.close)
     if engine.chain is not None:
-        _start_hot(engine, _cheapest(net, costs), aside.close, opened)
+        _start_hot(engine, net, costs, aside.close, opened)
     if (warming := warm_up(engine, net.manifest)) is not None:
         warming.start()
         opened.callback(warming.close)
@@ -102,15 +102,15 @@ def _threads(config: ServerConfig, net: Net, opened: ExitStack) -> Team:
     return Team(config, engine, costs, worker)
 
 
-def _cheapest(net: Net, costs: Costs | CostsByMacs) -> Architecture:
-    """Of those that can be asked for."""
-    subnets = (entry.subnet for entry in net.manifest.catalog.entries)
-    return Architecture.parse(min(subnets, key=lambda subnet: costs.of(subnet).ms(MANY)))
-
-
 def _start_hot(
-    engine: Residency, cheapest: Architecture, interrupt: Callable[[], None], opened: ExitStack
+    engine: Residency,
+    net: Net,
+    costs: Costs | CostsByMacs,
+    interrupt: Callable[[], None],
+    opened: ExitStack,
 ) -> None:
+    subnets = (entry.subnet for entry in net.manifest.catalog.entries)
+    cheapest = Architecture.parse(min(subnets, key=lambda subnet: costs.of(subnet).ms(MANY)))
     hot = HotSubnets(engine.whole, engine.usage, cheapest, interrupt=interrupt)
     hot.start()
     opened.callback(hot.close)
