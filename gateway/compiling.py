@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 
+from gateway.child_process import environment, yield_to_requests
 from gateway.config import ServerConfig
-from gateway.exports.builder import export_environment, yield_to_requests
 from supernet.architecture import Architecture
 
 _MOST_S = 300.0  # at a low priority on a busy machine
@@ -62,7 +62,7 @@ class CompileAside:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=export_environment(),
+                env=environment(),
                 process_group=0,  # Ctrl-C is the gateway's
             )
             return self._process

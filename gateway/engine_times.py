@@ -69,9 +69,8 @@ class EngineTimes:
         self._usual, self._usual_handling = Usual(1.0), Usual(0.0)
         self.failed_batches = 0  # whose requests were then run one by one
 
-    def record(self, subnet: str, images: int, ms: float) -> float:
-        """Take in what one run took. Returns what was expected of it, in ms."""
-        expected = self._engine_ms(subnet, images, self._usual.value)
+    def record(self, subnet: str, images: int, ms: float) -> None:
+        """Take in what one run took."""
         ratio = ms / max(self._lines(subnet).ms(images), 1e-6)
         now = self._clock()
         with self._lock:
@@ -79,7 +78,6 @@ class EngineTimes:
             self._subnets[subnet] = _updated(before, ratio, usual, now)
             self._all = _updated(self._all, ratio, usual, now)
             self._usual.add(min(USUAL_MOST, ratio), images)
-        return expected
 
     def record_handling(self, images: int, ms: float) -> None:
         """Take in what decoding, resizing, normalising and answering took."""
@@ -107,10 +105,8 @@ class EngineTimes:
 
     def _ms(self, subnet: str, images: int, ratio: float, handling_ms: float) -> float:
         handling_ms = self._handling.now(handling_ms, self._clock())
-        return self._engine_ms(subnet, images, ratio) + handling_ms * images
-
-    def _engine_ms(self, subnet: str, images: int, neutral: float) -> float:
-        return self._lines(subnet).ms(images) * self._ratio(subnet, neutral)
+        run_ms = self._lines(subnet).ms(images) * self._ratio(subnet, ratio)
+        return run_ms + handling_ms * images
 
     def _ratio(self, subnet: str, neutral: float) -> float:
         now = self._clock()

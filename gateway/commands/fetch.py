@@ -95,12 +95,13 @@ def _here(arguments: argparse.Namespace, constraints: Constraints) -> Fetched:
 def _exported(artifact: Path, key: ExportKey, folder: Path) -> tuple[Path, ...]:
     """The files of an export, the main one first. Raises `ValueError` with what the export says
     of its failure."""
-    from gateway.exports.builder import export_command, export_environment, told
+    from gateway.child_process import environment
+    from gateway.exports.builder import export_command, told
 
     main = folder / key.file_name
     done = subprocess.run(
         export_command(artifact, key.subnet, key.format, main),
-        env=export_environment(),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -14,14 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import gateway
+from gateway.child_process import environment, yield_to_requests
 from gateway.errors import CannotExport
 from gateway.exports.entry import NO_ROOM
 from gateway.exports.key import ExportKey
 from supernet.manifest import read_manifest
 
-_NICENESS = 10  # above the gateway's own
-_LOWEST_PRIORITY = 19
 _SCRATCH = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")  # torch makes the latter, wherever it is
 _USAGE = 2  # exit status of a command line that is none
 _FULL = tuple(map(os.strerror, NO_ROOM))
@@ -71,7 +69,7 @@ class Builder:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=export_environment() | dict.fromkeys(_SCRATCH, str(folder)),
+            env=environment() | dict.fromkeys(_SCRATCH, str(folder)),
             pass_fds=(lock,),
             process_group=0,  # Ctrl-C is the gateway's; and all it starts is killed with it
         )
@@ -91,17 +89,10 @@ class Builder:
 
 
 def export_command(artifact: Path, subnet: str, format_name: str, out: Path) -> list[str]:
-    """What builds an export; to be run with `export_environment`."""
+    """What builds an export; to be run in `child_process.environment`."""
     # -P: a folder `training` where the gateway was started is not ours.
     command = [sys.executable, "-P", "-m", "training", "export", str(artifact), "--json"]
     return [*command, "--subnet", subnet, "--format", format_name, "--out", str(out)]
-
-
-def export_environment() -> dict[str, str]:
-    """This process's, with one thread, and with this project's code first of all."""
-    root = str(Path(next(iter(gateway.__path__))).parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": path}
 
 
 def told(said: str) -> str | None:
@@ -119,12 +110,3 @@ def _failure(status: int, said: str, key: ExportKey, inside: tuple[Path, ...]) -
     if line is None or any(str(path) in line for path in inside):  # nothing that callers may see
         return ExportCrashedError(f"exit status {status}: {said[-_KEPT:]}")
     return CannotExport(line)
-
-
-def yield_to_requests(pid: int) -> None:
-    """Let a process have what this one leaves of the processor. It has to be of the same session:
-    where Linux groups threads by sessions (sched(7), autogroup), a priority is one among those of a
-    session, and each session gets as much as any other."""
-    with suppress(ProcessLookupError):
-        niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS, _LOWEST_PRIORITY)
-        os.setpriority(os.PRIO_PROCESS, pid, niceness)

@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from gateway.exports.builder import export_environment
+from gateway.child_process import environment
 from gateway.workers.batch import Batch, Outcome
 from gateway.workers.channel import Channel, SharedMemory
 from gateway.workers.messages import REFUSED, Opened, Setup
@@ -45,7 +45,7 @@ class WorkerProcess:
                 [sys.executable, "-P", "-m", _MODULE, *map(str, fds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                env=export_environment(),
+                env=environment(),
                 pass_fds=fds,
                 process_group=0,  # Ctrl-C is the gateway's
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -128,14 +127,3 @@ async def test_an_artifact_that_changes_during_the_export(
     saying(monkeypatch, 'sed -i \'s/"weights_sha256": *"./&0/\' "$1/artifact.json"', mine)
     with pytest.raises(CannotExport, match="no longer the one that it serves"):
         await build(Builder(mine, 10.0), key, tmp_path / "work")
-
-
-async def test_the_process_has_one_thread_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert under_test.export_environment()["OMP_NUM_THREADS"] == "1"
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert under_test.export_environment()["OMP_NUM_THREADS"] == "4"
-    monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    root, _, rest = under_test.export_environment()["PYTHONPATH"].partition(os.pathsep)
-    assert (Path(root) / "training" / "__main__.py").exists()
-    assert rest == "elsewhere"

@@ -20,7 +20,7 @@ from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
-from gateway.exports.builder import export_environment
+from gateway.child_process import environment
 from gateway.request import ImageInput, Logits, ModelInput
 from gateway.workers.batch import Batch, Outcome
 from gateway.workers.executor import Executor
@@ -276,7 +276,7 @@ def test_all_end_with_a_gateway_that_is_killed(config: ServerConfig) -> None:
         [sys.executable, "-c", GATEWAY, told],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=export_environment(),
+        env=environment(),
     ) as gateway:
         try:
             assert gateway.stdout is not None
