@@ -3,7 +3,7 @@
 Latency tables speak of the caller's device; these times are the gateway's own. A correction is the
 ratio of what a run took to what was expected of it. Each subnet has one, and all share one, which
 holds for those that did not run lately: a machine that slows down slows all of them. Where nothing
-runs, corrections fade: for what is chosen to what is usual here, for who is taken in to none.
+runs, corrections fade.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ nothing of the next, and nobody would be in time until it is forgotten; several 
 FRESH_S = 1.0
 """What is older fades: what ran lately may have been shut out because it was slow, and only runs
 can say that it no longer is."""
-USUAL_IMAGES = 1000
-"""Over so many what is usual is the mean: most of them come in crowds, when cores are shared."""
-USUAL_MOST = 4.0  # a ratio: what was slower than that was an accident
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +40,6 @@ class Mean:
         return neutral + (self.value - neutral) * math.exp(-age_s / SMOOTHING_S)
 
 
-@dataclass(slots=True)
-class Usual:
-    """The mean over the last images, or over all while there are fewer."""
-
-    value: float
-    images: int = 0
-
-    def add(self, value: float, images: int) -> None:
-        self.images = min(USUAL_IMAGES, self.images + images)
-        self.value += min(1.0, images / self.images) * (value - self.value)
-
-
 class EngineTimes:
     """Expected and corrected milliseconds. Thread-safe."""
 
@@ -66,7 +51,6 @@ class EngineTimes:
         self._lock = threading.Lock()
         self._subnets: dict[str, Mean] = {}
         self._all = self._handling = Mean(0.0, -math.inf)
-        self._usual, self._usual_handling = Usual(1.0), Usual(0.0)
         self.failed_batches = 0  # whose requests were then run one by one
 
     def record(self, subnet: str, images: int, ms: float) -> None:
@@ -74,20 +58,16 @@ class EngineTimes:
         ratio = ms / max(self._lines(subnet).ms(images), 1e-6)
         now = self._clock()
         with self._lock:
-            before, usual = self._subnets.get(subnet, self._all), self._usual.value
-            self._subnets[subnet] = _updated(before, ratio, usual, now)
-            self._all = _updated(self._all, ratio, usual, now)
-            self._usual.add(min(USUAL_MOST, ratio), images)
+            before = self._subnets.get(subnet, self._all)
+            self._subnets[subnet] = _updated(before, ratio, 1.0, now)
+            self._all = _updated(self._all, ratio, 1.0, now)
 
     def record_handling(self, images: int, ms: float) -> None:
         """Take in what decoding, resizing, normalising and answering took."""
         now = self._clock()
         with self._lock:
-            usual = self._usual_handling.value
-            most = max(HANDLING_MS, GROWTH * self._handling.now(usual, now))
-            each_ms = min(most, ms / images)
-            self._handling = _updated(self._handling, each_ms, usual, now)
-            self._usual_handling.add(each_ms, images)
+            most = max(HANDLING_MS, GROWTH * self._handling.now(0.0, now))
+            self._handling = _updated(self._handling, min(most, ms / images), 0.0, now)
 
     def record_failure(self) -> None:
         """The engine failed on a batch of more than one request."""
@@ -96,21 +76,13 @@ class EngineTimes:
 
     def expected_ms(self, subnet: str, images: int) -> float:
         """What a worker is expected to need for so many images, handling included."""
-        return self._ms(subnet, images, self._usual.value, self._usual_handling.value)
-
-    def least_ms(self, subnet: str, images: int) -> float:
-        """The same, hoping for an idle machine where nothing ran lately: who is turned away shows
-        nobody that it is fast again."""
-        return self._ms(subnet, images, 1.0, 0.0)
-
-    def _ms(self, subnet: str, images: int, ratio: float, handling_ms: float) -> float:
-        handling_ms = self._handling.now(handling_ms, self._clock())
-        run_ms = self._lines(subnet).ms(images) * self._ratio(subnet, ratio)
+        handling_ms = self._handling.now(0.0, self._clock())
+        run_ms = self._lines(subnet).ms(images) * self._ratio(subnet)
         return run_ms + handling_ms * images
 
-    def _ratio(self, subnet: str, neutral: float) -> float:
+    def _ratio(self, subnet: str) -> float:
         now = self._clock()
-        shared = self._all.now(neutral, now)
+        shared = self._all.now(1.0, now)
         own = self._subnets.get(subnet)
         return shared if own is None else own.now(shared, now)
 

@@ -188,7 +188,7 @@ class Pipeline:
         size = images.size_of(model_input, self.manifest.design_space, self.max_batch)
         candidates = self._device_classes.candidates(constraints.device_class)
         steps = self._ladder(candidates, constraints, size.max_resolution)
-        batch_ms = self._times.least_ms(steps.cheapest.subnet, self._together)
+        batch_ms = self._times.expected_ms(steps.cheapest.subnet, self._together)
         return Job(
             model_input,
             size.rows,

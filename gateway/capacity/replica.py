@@ -162,7 +162,7 @@ class _Simulation:
     def _admit(self, number: int, client: Client, due_ms: float) -> None:
         now_ms, until_ms = self._cores.now_ms, due_ms + self._replica.deadline_ms
         rows = self._replica.limits.max_rows
-        least_ms = self._times.least_ms(client.ladder.cheapest.subnet, rows) / rows
+        least_ms = self._times.expected_ms(client.ladder.cheapest.subnet, rows) / rows
         name, ladder = client.device_class, client.ladder
         request = _Request(number, name, ladder, now_ms, until_ms, least_ms)
         if self._dispatcher.admit(request, now_ms).refused is None:
