@@ -16,11 +16,11 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from gateway.child_process import environment
 from gateway.config import ServerConfig
 from gateway.engines.engine import Engine
 from gateway.engines.net import Net
 from gateway.errors import DeadlineExceeded, GatewayError, InvalidRequest
-from gateway.child_process import environment
 from gateway.request import ImageInput, Logits, ModelInput
 from gateway.workers.batch import Batch, Outcome
 from gateway.workers.executor import Executor
