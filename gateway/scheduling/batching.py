@@ -60,7 +60,7 @@ class Load:
     `workers` share it; `margin` is the factor by which a run may exceed its expectation. What has
     been coming in would take the share `busy` of the workers' time at its cheapest, and is expected
     to go on for `window_ms`. A batch may take `extra`, of its first's whole time, longer than
-    through the cheapest subnet.
+    through the cheapest subnet; `margin` is `care` times as large where it takes another.
     """
 
     workers: int
@@ -69,6 +69,7 @@ class Load:
     busy: float = 0.0
     window_ms: float = 0.0
     extra: float = math.inf
+    care: float = 1.0
 
     def reserve_ms(self, times: float) -> float:
         """Of each worker's time, for what comes, where all of it costs so many times the cheapest:
@@ -89,12 +90,14 @@ def next_batch(queue: Sequence[Waiting], now_ms: float, cost_ms: CostMs, load: L
     """
     rungs = queue[0].ladder.rungs
     last = len(rungs) - 1
+    dear = replace(load, margin=load.margin * load.care)
 
     def sharing(step: int) -> tuple[int, ...]:
-        return _sharing(queue, 0, rungs[step], step / max(1, last), now_ms, cost_ms, load)
+        pressure, like = step / max(1, last), load if step == last else dear
+        return _sharing(queue, 0, rungs[step], pressure, now_ms, cost_ms, like)
 
     def holds(step: int) -> bool:
-        return _holds(queue, rungs[step], sharing(step), now_ms, cost_ms, load)
+        return _holds(queue, rungs[step], sharing(step), now_ms, cost_ms, dear)
 
     step = bisect_left(range(last), True, key=holds)
     if step == last and not _holds(

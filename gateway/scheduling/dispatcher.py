@@ -27,6 +27,10 @@ PATIENCE_MS = 1000.0
 for ever, and it steps down its ladder like any other. It is never given up. Those whose patience is
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
 MARGIN = 1.5  # a run may take so many times what is expected of it
+CARE = 1.2
+"""And so many times that through a dearer subnet than the cheapest. Beside others one run in fifty
+takes 1.5 times what is expected, one in six hundred 1.8 (docs/scaling.md): a crowd takes that risk
+for larger batches, nobody for a point of accuracy."""
 SHORTEST_RETRY_S = 0.05
 BURSTS_MS = 300_000.0
 """After a burst, by which some have to wait and more than `SUSTAINED` of the workers' time is taken
@@ -151,7 +155,7 @@ class Dispatcher(Generic[J]):
         # A rate is taken to hold for as long as it has been looked at, and no longer.
         window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
         limits, busy, extra = self._limits, self._busy(now_ms), self._extra(now_ms)
-        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, extra)
+        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, extra, CARE)
         queue = list(self._queue)
         if first.until_ms < now_ms and not self._had_overdue:
             batch = overdue_batch(queue, self._expected_ms, load)

@@ -56,6 +56,13 @@ def test_a_margin_and_work_to_come_count() -> None:
     assert next_batch(queue, 0.0, cost_ms, Load(1, 8, 1.0, 0.1, 10.0)).subnet == "s1"
 
 
+def test_a_dearer_subnet_than_the_cheapest_is_chosen_with_care() -> None:
+    assert next_batch([waiting(5.5)], 0.0, cost_ms, Load(1, 8, 1.0, care=1.2)).subnet == "s1"
+    load = Load(1, 8, 1.0, care=3.0)
+    crowd = [waiting(9.0) for _ in range(8)]
+    assert next_batch(crowd, 0.0, cost_ms, load).places == tuple(range(8)), "which s0 just makes"
+
+
 def test_what_cannot_keep_up_with_a_burst_runs_only_where_there_is_time_for_it() -> None:
     # Of eight images s1 costs 17/9 times s0, and s2 33/9: of the time 0.5, 0.94 and 1.8.
     load = Load(1, 8, 1.0, busy=0.5)

@@ -106,7 +106,7 @@ def test_one_caller_after_another_is_no_burst() -> None:
     ours = Dispatcher[Request](lambda subnet, rows: cost_ms[subnet] * rows, Limits(100, 8, 1))
     subnets = []
     for n in range(20):
-        at_ms, request = 33.0 * n, Request(33.0 * n + 200.0, 33.0 * n, least_ms=30.0)
+        at_ms, request = 33.0 * n, Request(33.0 * n + 220.0, 33.0 * n, least_ms=30.0)
         ours.admit(request, at_ms)
         batch = ours.next("w", at_ms)
         assert batch is not None
