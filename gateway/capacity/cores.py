@@ -65,12 +65,15 @@ class Cores:
         if not busy:
             return False
         share = min(1.0, self.count / sum(thread.wants for thread in busy))
-        ends_ms = self.now_ms + min(thread.tasks[0].left_ms for thread in busy) / share
-        next_ms = min(ends_ms, until_ms)
+        least_ms = min(thread.tasks[0].left_ms for thread in busy)
+        ends_ms = self.now_ms + least_ms / share
+        is_end = ends_ms <= until_ms
+        # Not by the times, which after hours are too large to tell a task's last instant.
+        done_ms = least_ms if is_end else (until_ms - self.now_ms) * share
         for thread in busy:
-            thread.tasks[0].left_ms -= (next_ms - self.now_ms) * share
-        self.now_ms = next_ms
-        done = [thread for thread in busy if thread.tasks[0].left_ms <= _NOTHING_MS]
-        for thread in done:
+            thread.tasks[0].left_ms -= done_ms
+        self.now_ms = ends_ms if is_end else until_ms
+        ended = [t for t in busy if is_end and t.tasks[0].left_ms <= _NOTHING_MS]
+        for thread in ended:
             thread.tasks.popleft().then()
-        return bool(done)
+        return is_end

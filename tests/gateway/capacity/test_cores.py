@@ -30,6 +30,13 @@ def test_three_on_two_cores_get_two_thirds_each_until_one_is_done() -> None:
     assert ends(Cores(2), [(1, 4.0), (1, 4.0), (1, 10.0)]) == pytest.approx([6.0, 6.0, 12.0])
 
 
+def test_after_hours_a_task_still_ends() -> None:
+    hours_ms = 2.0**26 + 1 / 3
+    cores = Cores(2, now_ms=hours_ms)
+    found = ends(cores, [(1, 4.1), (1, 4.1), (1, 10.3)])
+    assert [ms - hours_ms for ms in found] == pytest.approx([6.15, 6.15, 12.35], abs=1e-6)
+
+
 def test_what_wants_two_cores_takes_two_parts() -> None:
     assert ends(Cores(2), [(2, 4.0), (1, 4.0)]) == pytest.approx([6.0, 6.0])
 

@@ -28,6 +28,11 @@ def test_who_comes_alone_gets_the_best() -> None:
     assert found.busy == pytest.approx(10 * 20 / 9020), "20 ms each, the last from 9,000 on"
 
 
+def test_who_comes_once_an_hour_is_no_less_in_time() -> None:
+    slow = replace(replica(), handling=Handling(1.1, 0.7, 0.3))
+    assert slow.simulate(at(300, 3_600_001.3)).attainment == 1.0
+
+
 def test_who_comes_alone_is_in_time_however_long_runs_happen_to_take() -> None:
     noisy = replace(replica(), deadline_ms=31.0, noise=0.2)  # the large one takes 20 ms
     found = noisy.simulate(at(2000, 1000.0))
