@@ -72,8 +72,8 @@ class Cores:
         done_ms = least_ms if is_end else (until_ms - self.now_ms) * share
         for thread in busy:
             thread.tasks[0].left_ms -= done_ms
-        self.now_ms = ends_ms if is_end else until_ms
-        ended = [t for t in busy if is_end and t.tasks[0].left_ms <= _NOTHING_MS]
-        for thread in ended:
-            thread.tasks.popleft().then()
+        self.now_ms = min(ends_ms, until_ms)
+        if is_end:
+            for thread in [t for t in busy if t.tasks[0].left_ms <= _NOTHING_MS]:
+                thread.tasks.popleft().then()
         return is_end

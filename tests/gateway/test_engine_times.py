@@ -28,6 +28,7 @@ def test_expects_what_was_measured_at_the_start(times: EngineTimes) -> None:
 
 
 def test_a_slow_run_slows_that_subnet_at_every_batch(times: EngineTimes) -> None:
+    assert times.expected_ms("small", 1) == 2.0
     times.record("small", 1, 4.0)
     assert times.expected_ms("small", 3) == 4.0 * 1.5, "half of what it was slower by"
 
