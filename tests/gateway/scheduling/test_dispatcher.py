@@ -102,11 +102,13 @@ def test_for_a_second_after_a_crowd_lost_one_all_get_the_cheapest(
 
 
 def test_one_caller_after_another_is_no_burst() -> None:
-    cost_ms = {"small": 30.0, "large": 45.0}
+    """Half of the time is taken, but nobody waits. After a burst 55.5 of 370 ms would be too few
+    for what the large one takes longer."""
+    cost_ms = {"small": 60.0, "large": 120.0}
     ours = Dispatcher[Request](lambda subnet, rows: cost_ms[subnet] * rows, Limits(100, 8, 1))
     subnets = []
     for n in range(20):
-        at_ms, request = 33.0 * n, Request(33.0 * n + 220.0, 33.0 * n, least_ms=30.0)
+        at_ms, request = 61.0 * n, Request(61.0 * n + 370.0, 61.0 * n, least_ms=60.0)
         ours.admit(request, at_ms)
         batch = ours.next("w", at_ms)
         assert batch is not None
