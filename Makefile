@@ -19,7 +19,7 @@ demo: $(VENV)/.runtime ## Serve the shipped net and answer real images for each 
 	$(BIN)/compofa demo
 
 test: $(VENV)/.dev ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## Run only the slow tests
 	$(BIN)/python -m pytest -m slow

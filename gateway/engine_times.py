@@ -36,7 +36,9 @@ class Mean:
 
     def now(self, neutral: float, now: float) -> float:
         """The mean, fading to `neutral` once it is no longer fresh."""
-        age_s = max(0.0, now - self.at - FRESH_S)
+        age_s = now - self.at - FRESH_S
+        if age_s <= 0.0:
+            return self.value
         return neutral + (self.value - neutral) * math.exp(-age_s / SMOOTHING_S)
 
 
@@ -76,12 +78,11 @@ class EngineTimes:
 
     def expected_ms(self, subnet: str, images: int) -> float:
         """What a worker is expected to need for so many images, handling included."""
-        handling_ms = self._handling.now(0.0, self._clock())
-        run_ms = self._lines(subnet).ms(images) * self._ratio(subnet)
-        return run_ms + handling_ms * images
-
-    def _ratio(self, subnet: str) -> float:
         now = self._clock()
+        run_ms = self._lines(subnet).ms(images) * self._ratio(subnet, now)
+        return run_ms + self._handling.now(0.0, now) * images
+
+    def _ratio(self, subnet: str, now: float) -> float:
         shared = self._all.now(1.0, now)
         own = self._subnets.get(subnet)
         return shared if own is None else own.now(shared, now)

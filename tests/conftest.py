@@ -41,6 +41,15 @@ hypothesis.settings.load_profile("compofa")
 # A shell that runs the tests behind itself has them ignore Ctrl-C, and all that they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = ("services/test_training.py", "training/test_trainer.py", "services/test_fetch.py")
+"""A minute and more each. Files are handed to processes in this order, one at a time: the last of
+them are short, and leave no process alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 FoldRandomly = Callable[[DesignSpace], Supernet]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.capacity.replica import Outcome, Replica
 from gateway.capacity.traffic import Traffic
 
-_STEPS = 10  # of a bisection: to a thousandth of the range
+_STEPS = 8  # of a bisection: to a four-hundredth of the range
 _LEAST_DEADLINES = 20
 """That traffic is looked at. What still waits at its end is answered after it: of requests that
 come for a few deadlines, or for one, any number may be in time."""

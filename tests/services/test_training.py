@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 
 from supernet import artifact
 from supernet.shipped import artifact_folder
+from training.cli import main
 from training.images.fashion_mnist import DEBIAN_FOLDER
 
 pytestmark = pytest.mark.skipif(
@@ -65,11 +68,21 @@ def _command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "training", *map(str, arguments)]
 
 
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def _run_as_process(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        _command(*arguments), capture_output=True, text=True, timeout=300, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        command, capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command in this process, where torch is loaded already."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else -1
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -98,7 +111,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_net(
     os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     assert not (cut / "artifact").exists()
-    again = _run(*arguments)
+    again = _run_as_process(_command(*arguments))
     assert again.returncode == 0, again.stderr
     first, second = (artifact.load(tmp_path / run / "artifact") for run in ("whole", "cut"))
     assert first.manifest.artifact_hash == second.manifest.artifact_hash
@@ -169,10 +182,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     one = _run(*arguments, alone)
     assert one.returncode == 0, one.stderr
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    two = subprocess.run(
-        [*launcher, "--nproc-per-node", "2", "-m", "training", *map(str, arguments), together],
-        capture_output=True, text=True, timeout=300, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    many = ("--nproc-per-node", "2", "-m", "training")
+    two = _run_as_process([*launcher, *many, *map(str, arguments), str(together)])
     assert two.returncode == 0, two.stderr
     curves = [_losses(folder / "log.jsonl") for folder in (alone, together)]
     assert len(curves[0]) > 10
@@ -245,15 +256,14 @@ def test_a_folder_of_images_of_ones_own_is_learnt(tmp_path: Path) -> None:
                 pixels[20 - 8 * place : 24 - 8 * place] = 250
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     (data / "train" / "top" / "notes.png").write_text("not an image")
-    done = _run("train", path, "--data", data, "--subnet", "d2-2-2-2-2@28", "--workers", "1",
-                "--out", tmp_path / "run")  # fmt: skip
+    train = ("train", path, "--data", data, "--subnet", "d2-2-2-2-2@28")
+    done = _run_as_process(_command(*train, "--workers", "1", "--out", tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "notes.png" in done.stderr
     manifest = artifact.load(tmp_path / "run" / "artifact").manifest
     assert manifest.labels == ("bottom", "middle", "top")
     (data / "train" / "top" / "0.png").rename(data / "train" / "top" / "more.png")
-    again = _run("train", path, "--data", data, "--subnet", "d2-2-2-2-2@28",
-                 "--out", tmp_path / "run")  # fmt: skip
+    again = _run(*train, "--out", tmp_path / "run")
     assert again.returncode == 1
     assert "other images" in again.stderr
     (entry,) = manifest.catalog.entries
