@@ -196,7 +196,7 @@ class _Simulation:
             self._busy_ms += took_ms
             self._times.record(subnet, rows, computed_ms)
             self._times.record_handling(rows, took_ms - computed_ms)
-            self._dispatcher.ended(worker)
+            self._dispatcher.ended(worker, self._cores.now_ms)
             self._idle.append(worker)
             for job in jobs:
                 self._answer(job, subnet)

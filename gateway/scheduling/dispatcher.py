@@ -21,16 +21,17 @@ from gateway.scheduling.batching import (
     overdue_batch,
 )
 from gateway.scheduling.deadline_queue import DeadlineQueue, Queued
+from gateway.scheduling.lateness import Lateness
 
 PATIENCE_MS = 1000.0
 """A request without a deadline is queued as if it had one so far off: it can be overtaken, but not
 for ever, and it steps down its ladder like any other. It is never given up. Those whose patience is
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
-MARGIN = 1.5  # a run may take so many times what is expected of it
-CARE = 1.2
-"""And so many times that through a dearer subnet than the cheapest. Beside others one run in fifty
-takes 1.5 times what is expected, one in six hundred 1.8 (docs/scaling.md): a crowd takes that risk
-for larger batches, nobody for a point of accuracy."""
+MARGIN = 2.05
+"""A run may exceed what is expected of it by so many standard deviations, which one in fifty does."""
+CARE = 0.9
+"""And by so many more through a dearer subnet than the cheapest, which one in six hundred does: a
+crowd takes the larger risk for larger batches, nobody for a point of accuracy."""
 SHORTEST_RETRY_S = 0.05
 BURSTS_MS = 300_000.0
 """After a burst, by which some have to wait and more than `SUSTAINED` of the workers' time is taken
@@ -63,6 +64,18 @@ J = TypeVar("J", bound=Dispatched)
 
 
 @dataclass(frozen=True, slots=True)
+class _Run:
+    """What a worker does."""
+
+    began_ms: float
+    expected_ms: float
+
+    @property
+    def until_ms(self) -> float:
+        return self.began_ms + self.expected_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Admission(Generic[J]):
     """Why a newcomer was refused, None where it was not; and those who had to give way."""
 
@@ -77,7 +90,8 @@ class Dispatcher(Generic[J]):
         self._expected_ms, self._limits = expected_ms, limits
         self._queue: DeadlineQueue[J] = DeadlineQueue()
         self._arrivals, self._burst_ms, self._lost_ms = Arrivals(), -math.inf, -math.inf
-        self._busy_until: dict[Hashable, float] = {}  # by worker, expected
+        self._runs: dict[Hashable, _Run] = {}  # by worker
+        self._lateness = Lateness()
         self._pending: set[int] = set()  # by number
         self._had_overdue = False  # whether the last batch began with one past its patience
 
@@ -155,7 +169,8 @@ class Dispatcher(Generic[J]):
         # A rate is taken to hold for as long as it has been looked at, and no longer.
         window_ms = min(first.until_ms - first.arrived_ms, MEMORY_MS)
         limits, busy, extra = self._limits, self._busy(now_ms), self._extra(now_ms)
-        load = Load(limits.workers, limits.max_rows, MARGIN, busy, window_ms, extra, CARE)
+        margin, care = (self._lateness.margin(deviations) for deviations in (MARGIN, CARE))
+        load = Load(limits.workers, limits.max_rows, margin, busy, window_ms, extra, care)
         queue = list(self._queue)
         if first.until_ms < now_ms and not self._had_overdue:
             batch = overdue_batch(queue, self._expected_ms, load)
@@ -164,12 +179,14 @@ class Dispatcher(Generic[J]):
         self._had_overdue = queue[batch.places[0]].until_ms < now_ms
         jobs = self._queue.take(batch.places)
         rows = sum(job.rows for job in jobs)
-        self._busy_until[worker] = now_ms + self._expected_ms(batch.subnet, rows)
+        self._runs[worker] = _Run(now_ms, self._expected_ms(batch.subnet, rows))
         return batch.subnet, jobs
 
-    def ended(self, worker: Hashable) -> None:
-        """The worker is free again."""
-        del self._busy_until[worker]
+    def ended(self, worker: Hashable, now_ms: float | None = None) -> None:
+        """The worker is free again; `now_ms` where it has run what it was handed."""
+        run = self._runs.pop(worker)
+        if now_ms is not None:
+            self._lateness.record(run.expected_ms, now_ms - run.began_ms)
 
     def _has_lost(self, now_ms: float) -> None:
         """One more than can be done. Where little comes in, it was no crowd that it was lost to."""
@@ -206,6 +223,6 @@ class Dispatcher(Generic[J]):
 
     def _free_ms(self, now_ms: float) -> float:
         """When the next worker is expected to be free."""
-        if len(self._busy_until) < self._limits.workers:
+        if len(self._runs) < self._limits.workers:
             return now_ms
-        return max(now_ms, min(self._busy_until.values()))
+        return max(now_ms, min(run.until_ms for run in self._runs.values()))

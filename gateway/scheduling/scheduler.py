@@ -81,14 +81,16 @@ class Scheduler:
             self._hand_out()
             subnet, jobs = await idle
             run = run or await self._made()
+            ended_ms = None
             try:
                 if run is not None:
                     await run(subnet, jobs)
+                    ended_ms = self._now_ms()
             except Exception:
                 self._failed()
                 run = None
             finally:
-                self._dispatcher.ended(worker)
+                self._dispatcher.ended(worker, ended_ms)
                 for job in jobs:
                     job.fail(GatewayError())  # where the worker did not answer it
 
