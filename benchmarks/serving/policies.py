@@ -1,7 +1,7 @@
 """What the scheduler's decisions are worth on the trace, simulated: the same figures each time.
 
     python benchmarks/serving/policies.py [--arrivals FILE] [--speeds 0.25 0.5 1 2]
-        [--deadlines-ms 50 100] [--set MARGIN=1.3 EXTRA=0.07 LOSING_MS=0]
+        [--deadlines-ms 50 100] [--set MARGIN=1.5 EXTRA=0.07 LOSING_MS=0]
 
 Differences between policies are smaller than a shared machine's noise: to see one of a point in a
 real gateway takes an hour, here seconds. Client, event loop and workers share two cores, as

@@ -11,7 +11,7 @@ import math
 USUAL = 0.2  # the standard deviation of the ratio's logarithm, before anything has run
 LEAST, MOST = 0.1, 0.5
 NEWEST = 1 / 200
-"""The weight of the last run: a machine that becomes crowded is known for one after some hundred."""
+"""The weight of the last run: some hundred of them tell that a machine has become crowded."""
 FARTHEST = math.log(4.0)
 """What counts of a run that took longer: it was no matter of chance."""
 

@@ -118,6 +118,24 @@ def test_one_caller_after_another_is_no_burst() -> None:
     assert set(subnets) == {"large"}
 
 
+@pytest.mark.parametrize(("takes", "expected"), [(1.0, "large"), (2.0, "small")])
+def test_where_runs_take_longer_than_expected_a_dear_subnet_is_a_risk(
+    takes: float, expected: str
+) -> None:
+    """40 of 80 ms are expected of the large one."""
+    ours, at_ms, subnet = dispatcher(), 0.0, ""
+    for _ in range(100):
+        at_ms += 1000.0
+        request = Request(at_ms + 80.0, at_ms)
+        ours.admit(request, at_ms)
+        batch = ours.next("w", at_ms)
+        assert batch is not None
+        subnet = batch[0]
+        ours.ended("w", at_ms + takes * IMAGE_MS[subnet])
+        ours.forget(request)
+    assert subnet == expected
+
+
 def test_who_cannot_be_saved_keeps_nobody_out() -> None:
     ours = dispatcher()
     for _ in range(7):
