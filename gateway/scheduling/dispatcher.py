@@ -28,7 +28,7 @@ PATIENCE_MS = 1000.0
 for ever, and it steps down its ladder like any other. It is never given up. Those whose patience is
 over get every second batch, so that neither they nor those with deadlines wait for the other."""
 MARGIN = 2.05
-"""A run may exceed what is expected of it by so many standard deviations: one in fifty does more."""
+"""A run may exceed what is expected of it by so many standard deviations; one in fifty does."""
 CARE = 0.9
 """And by so many more through a dearer subnet than the cheapest: one in six hundred does more. A
 crowd takes the larger risk for larger batches, nobody for a point of accuracy."""
