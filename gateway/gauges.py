@@ -40,6 +40,9 @@ class Gauged(Protocol):
     def pending(self) -> int: ...
 
     @property
+    def run_spread(self) -> float: ...
+
+    @property
     def max_pending(self) -> int: ...
 
     @property
@@ -64,6 +67,11 @@ def add_gauges(
     Gauge("compofa_queue_limit", "Most requests queued or running at once.", registry=registry).set(
         pipeline.max_pending
     )
+    Gauge(
+        "compofa_run_spread",
+        "Standard deviation of the logarithm of what batches take over what was expected of them.",
+        registry=registry,
+    ).set_function(lambda: pipeline.run_spread)
     Gauge(
         "compofa_resident_bytes", "Weights of the subnets kept in memory.", registry=registry
     ).set_function(lambda: pipeline.engine.resident_bytes)

@@ -109,6 +109,11 @@ class Pipeline:
         """How many requests wait or run."""
         return self._scheduler.pending
 
+    @property
+    def run_spread(self) -> float:
+        """How unsteady runs are: `Lateness.spread`."""
+        return self._scheduler.spread
+
     def waiting(self) -> list[Job]:
         """Those that wait now, whose turn is next first."""
         return self._scheduler.waiting()

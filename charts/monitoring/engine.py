@@ -55,6 +55,10 @@ ROWS = (
         lines("A run", "s", "Time in the engine, of answered requests.",
               *(Query(quantile(q, "compofa_compute_seconds", "job"), f"p{n}")
                 for q, n in ((0.5, 50), (0.99, 99)))),
+        lines("Unsteadiness", "none", "By how much batches miss what is expected of them, as a "
+              "standard deviation of the logarithm, learned between 0.1 and 0.5. The larger, the "
+              "more time is left to each, and the less accurate the answers.",
+              Query(gauge("compofa_run_spread"), _GATEWAY)),
         lines("Memory of weights", "bytes", "Of the pieces, and of the subnets compiled whole.",
               Query(gauge("compofa_resident_bytes"), _GATEWAY)),
         lines("Subnets compiled whole", "none", "The hottest ones, within the bound on memory.",

@@ -105,6 +105,11 @@ class Dispatcher(Generic[J]):
         return len(self._pending)
 
     @property
+    def spread(self) -> float:
+        """How unsteady runs are: `Lateness.spread`."""
+        return self._lateness.spread
+
+    @property
     def retry_after_s(self) -> float:
         """When who is turned away may come again."""
         work_ms = sum(job.least_ms for job in self._queue) / self._limits.workers

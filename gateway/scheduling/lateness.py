@@ -29,7 +29,11 @@ class Lateness:
         beyond = min(FARTHEST, math.log(ratio))
         self._variance += NEWEST * (2 * beyond**2 - self._variance)
 
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the ratio's logarithm, within what is believed of it."""
+        return min(MOST, max(LEAST, math.sqrt(self._variance)))
+
     def margin(self, deviations: float) -> float:
         """So many times what is expected hold a run that is so many standard deviations off."""
-        spread = min(MOST, max(LEAST, math.sqrt(self._variance)))
-        return math.exp(deviations * spread)
+        return math.exp(deviations * self.spread)

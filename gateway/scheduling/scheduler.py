@@ -47,6 +47,11 @@ class Scheduler:
         """How many jobs wait or run."""
         return self._dispatcher.pending
 
+    @property
+    def spread(self) -> float:
+        """How unsteady runs are: `Lateness.spread`."""
+        return self._dispatcher.spread
+
     def submit(self, job: Job) -> None:
         """Take a job: its future brings the answer, or `QueueFull` where it has to give way later.
 

@@ -28,6 +28,7 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     )
     pipeline = SimpleNamespace(
         pending=0,
+        run_spread=0.2,
         max_pending=9,
         worker_failures=0,
         failed_batches=3,
@@ -35,6 +36,7 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
         device_classes=lambda: [ALPHA],
     )
     add_gauges(registry, pipeline, clock=lambda: CREATED.timestamp() + 60.0)
+    pipeline.run_spread = 0.3
     pipeline.pending, engine.resident_bytes, engine.whole_subnets = 7, 20, 3
     pipeline.worker_failures, engine.compile_failures = 2, 1
     value, alpha = registry.get_sample_value, {"device_class": "alpha"}
@@ -49,6 +51,7 @@ def test_gauges_are_read_at_the_scrape(registry: CollectorRegistry) -> None:
     assert value("compofa_worker_cpu_seconds_total", {"worker": "1"}) is None
     assert value("compofa_queue_depth") == 7
     assert value("compofa_queue_limit") == 9
+    assert value("compofa_run_spread") == 0.3
     assert value("compofa_resident_bytes") == 20
     assert value("compofa_latency_table_age_seconds", alpha) == 60.0
     assert value("compofa_latency_table_version", alpha) == 3
