@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from gateway.cli import main
+from tests.exit_status import exit_status
 
 Said = tuple[int, str, str]
 
@@ -23,9 +24,7 @@ class Cli:
         loggers = [logging.getLogger(name) for name in (None, "gateway")]
         before = [(logger.handlers[:], logger.level) for logger in loggers]
         try:
-            status = main([str(a) for a in argv])
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else -1
+            status = exit_status(main, *argv)
         finally:
             for logger, (handlers, level) in zip(loggers, before, strict=True):
                 logger.handlers[:] = handlers

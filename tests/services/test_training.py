@@ -18,6 +18,7 @@ from PIL import Image
 
 from supernet import artifact
 from supernet.shipped import artifact_folder
+from tests.exit_status import exit_status
 from training.cli import main
 from training.images.fashion_mnist import DEBIAN_FOLDER
 
@@ -78,10 +79,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """A command in this process, where torch is loaded already."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        try:
-            status = main([*map(str, arguments)])
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else -1
+        status = exit_status(main, *arguments)
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 

@@ -33,7 +33,7 @@ def test_the_spread_that_runs_have_is_learned(deviation: float) -> None:
     assert spread(found) == pytest.approx(deviation, rel=0.2)
     ratios = [chance.lognormvariate(0.0, deviation) for _ in range(2000)]
     beyond = sum(ratio > found.margin(2.05) for ratio in ratios) / len(ratios)
-    assert beyond == pytest.approx(0.02, abs=0.02), "one in fifty"
+    assert 0.005 < beyond < 0.04, "one in fifty"
 
 
 def test_runs_that_take_less_are_no_risk() -> None:

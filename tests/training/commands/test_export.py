@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.exit_status import exit_status
 from training import cli
 
 
@@ -43,7 +44,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     Path("file").touch()
     given = {"--subnet": "d2-2@12", "--format": "torch", "--out": "net", **changes}
     options = [word for pair in given.items() for word in pair if word]
-    assert _status(["export", str(artifact_folder), *options]) == status
+    assert exit_status(cli.main, "export", artifact_folder, *options) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
@@ -56,7 +57,7 @@ def test_a_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     options = ["--subnet", "d2-2@12", "--format", "onnx", "--out", str(tmp_path / "net")]
-    assert _status(["export", "no-artifact", *options]) == 1
+    assert exit_status(cli.main, "export", "no-artifact", *options) == 1
     told = capsys.readouterr().err
     assert told == "compofa: format 'onnx' needs onnxruntime: pip install 'compofa[export]'\n"
 
@@ -66,17 +67,10 @@ def test_the_command_says_what_it_did_in_one_line(
 ) -> None:
     out = tmp_path / "net.pt2"
     options = ["--subnet", "d2-2@12", "--format", "torch", "--out", str(out)]
-    assert _status(["export", str(artifact_folder), *options]) == 0
+    assert exit_status(cli.main, "export", artifact_folder, *options) == 0
     said = capfd.readouterr()
     assert said.err == ""
     assert said.out == (
         f"{out}: torch of d2-2@12, {out.stat().st_size:,} bytes, max difference 0 on 8 images of "
         f"seeded noise, torch {torch.__version__}\n"
     )
-
-
-def _status(argv: list[str]) -> int:
-    try:
-        return cli.main(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)

@@ -11,16 +11,14 @@ import compofa
 from supernet.latency import read_bundled_tables, read_table
 from supernet.manifest import read_manifest
 from supernet.transfer import pick
+from tests.exit_status import exit_status
 from training import cli
 from training.commands import profile
 from training.profiles.portable.check import Check
 
 
 def _run(*argv: object) -> int:
-    try:
-        return compofa.main(["profile", *map(str, argv)])
-    except SystemExit as stop:
-        return int(stop.code or 0)
+    return exit_status(compofa.main, "profile", *argv)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import pytest
 from gateway.stores.table_formats import Target, read_json
 from supernet.artifact import Artifact
 from supernet.catalog import Catalog, CatalogEntry
+from tests.exit_status import exit_status
 from tests.full_disk import files_at_most
 from training.profiles.device_folder import SCRIPT_FILE, write_device_folder
 from training.profiles.portable.onnx_nets import NETS_FILE
@@ -225,10 +226,7 @@ def test_bad_options_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = {"--device-class": "board", "--out": "table.json", **changes}
-    try:
-        found = main([str(folder), *(word for pair in given.items() for word in pair)])
-    except SystemExit as stop:
-        found = int(stop.code or 0)
+    found = exit_status(main, folder, *(word for pair in given.items() for word in pair))
     said = capfd.readouterr()
     assert (found, said.out) == (status, "")
     assert message in said.err
