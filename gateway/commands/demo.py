@@ -76,7 +76,7 @@ def run_shipped(num_images: int) -> int:
 
 def run(artifact: Path, images: Sequence[LabelledImage], output: Console) -> int:
     """Serve `artifact`, answer `images` for each device class, print the tables; 0."""
-    output.print(f"Starting a gateway for [bold]{artifact.name}[/bold] ...")
+    output.print(f"Starting a gateway for {artifact.name} ...")
     with gateway_process(artifact) as address:
         output.print(f"gRPC on {address.target}, metrics on {address.metrics_url}\n")
         with Client(address.target) as client:
