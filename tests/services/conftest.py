@@ -45,6 +45,11 @@ class GatewayProcess:
         """Its log lines so far."""
         return [json.loads(line) for line in self.stderr.read_text().splitlines()]
 
+    @property
+    def ready(self) -> dict[str, object]:
+        """The line by which it said that it was; after a slow start, "warm" may come before it."""
+        return next(line for line in self.log() if line["event"] == "ready")
+
     def ask_to_stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from supernet import shipped
 from supernet.manifest import read_manifest
 
@@ -33,6 +35,7 @@ def test_export_prints_one_document_and_nothing_else(artifact_folder: Path, tmp_
     }
 
 
+@pytest.mark.slow  # test_int8_export.py has the same without the command
 def test_int8_prints_one_document_and_fills_the_catalog(tmp_path: Path) -> None:
     folder, out, subnet = tmp_path / "net", tmp_path / "net.onnx", "d2-2-2-2-2@20"
     shutil.copytree(shipped.artifact_folder(), folder)

@@ -105,7 +105,7 @@ def test_an_idle_gateway_ends_at_once(start: Start) -> None:
     assert gateway.process.wait(timeout=10) == 0
     events = [line["event"] for line in gateway.log() if line["event"] != "warm"]
     assert events == ["ready", "draining", "stopped"]
-    ready = gateway.log()[0]
+    ready = gateway.ready
     assert (ready["port"], ready["metrics_port"]) == (gateway.port, gateway.metrics_port)
     assert ready["engine"] in ("onnxruntime", "openvino", "torch")
 

@@ -34,7 +34,7 @@ def shown(
 
 
 def port_of(gateway: GatewayProcess) -> int:
-    port = gateway.log()[0]["ui_port"]
+    port = gateway.ready["ui_port"]
     assert isinstance(port, int)
     return port
 
@@ -129,7 +129,7 @@ def test_what_a_stranger_sends_is_answered_and_not_worth_a_line(
 
 
 def test_without_the_option_there_is_no_page(gateway: GatewayProcess) -> None:
-    assert "ui_port" not in gateway.log()[0]
+    assert "ui_port" not in gateway.ready
     maps = Path(f"/proc/{gateway.process.pid}/maps").read_text()
     assert "aiohttp" not in maps  # whose parser is a shared object
 

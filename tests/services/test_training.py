@@ -121,12 +121,9 @@ def test_killed_run_goes_on_and_ends_with_the_same_net(
     assert "finished before" in once_more.stderr
     assert (cut / "artifact" / "artifact.json").stat().st_mtime_ns == written
     if only:
-        for option in ("--evaluation-images", "7"), ():
-            other = _run(*arguments, *option)
-            assert other.returncode == 0, other.stderr
-            assert "finished before" not in other.stderr
-        kept = artifact.load(cut / "artifact").manifest
-        assert kept.catalog == first.manifest.catalog
+        other = _run(*arguments, "--evaluation-images", "7")
+        assert other.returncode == 0, other.stderr
+        assert "finished before" not in other.stderr
 
 
 @pytest.mark.slow

@@ -46,12 +46,12 @@ def public_logits(
     ("width", "matrices", "block", "freedom", "expected"),
     [
         (1.0, True, NEW, None, "imagenet-mbv3-ofa"),
-        (1.2, True, OLD, None, "imagenet-mbv3-ofa-w1.2"),
-        (1.0, False, OLD, None, "imagenet-mbv3"),
         (1.2, False, NEW, None, "imagenet-mbv3-w1.2"),
         (1.0, False, NEW, "compound-elastic", "imagenet-mbv3-elastic"),
         (1.0, False, NEW, "elastic", "imagenet-mbv3-ofa"),
         (1.0, True, OLD, "compound", "imagenet-mbv3"),
+        pytest.param(1.0, False, OLD, None, "imagenet-mbv3", marks=pytest.mark.slow),
+        pytest.param(1.2, True, OLD, None, "imagenet-mbv3-ofa-w1.2", marks=pytest.mark.slow),
     ],
 )
 def test_it_computes_what_the_checkpoint_says(

@@ -141,6 +141,7 @@ def test_any_measurements_give_latencies_or_one_line(measured: dict[str, float])
     latencies_or_line(device(COMPUTE), measured)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(0.1, 10), min_size=FEWEST, max_size=10), st.floats(1e-6, 1e6))
 def test_unlikely_measurements_give_latencies_or_one_line(
     factors: list[float], pace: float

@@ -62,7 +62,9 @@ def test_a_recording_that_is_over_at_once_says_nothing() -> None:
     assert plan(replica(), recorded(6000), 3000.0, 0.999).replicas > 3000 / 200
 
 
-@pytest.mark.parametrize("rate", [110.0, 148.0, 205.0, 400.0])
+@pytest.mark.parametrize(
+    "rate", [110.0, 205.0, *(pytest.param(r, marks=pytest.mark.slow) for r in (148.0, 400.0))]
+)
 @pytest.mark.parametrize(
     ("traffic", "deadline_ms"),
     [(FEW, 100.0), (Poisson(100), 1000.0), (recorded(1000), 100.0)],

@@ -45,7 +45,7 @@ def test_a_few_measurements_here_and_another_class_make_a_table(
     artifact_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "table.json"
-    few = ["--from-class", "alpha", "--measurements", 5, "--runs", 3]
+    few = ["--from-class", "alpha", "--measurements", 5, "--runs", 50]  # of a tenth of a ms
     assert _run(artifact_folder, "--device-class", "new", *few, "--out", out) == 0
     table, alpha = read_table(out), read_bundled_tables(artifact_folder)[0]
     assert table.latency_ms.keys() == alpha.latency_ms.keys()
