@@ -47,8 +47,9 @@ class GatewayProcess:
 
     @property
     def ready(self) -> dict[str, object]:
-        """The line by which it said that it was; after a slow start, "warm" may come before it."""
-        return next(line for line in self.log() if line["event"] == "ready")
+        """The line by which it says that it is. Its ports are written before that, and after a
+        slow start it may be warm before it."""
+        return self._said("ready", START_WITHIN_S)
 
     def ask_to_stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -65,10 +66,14 @@ class GatewayProcess:
 
     def until_warm(self, within_s: float = START_WITHIN_S) -> None:
         """Until every shape has run: memory does not grow for that any more."""
+        self._said("warm", within_s)
+
+    def _said(self, event: str, within_s: float) -> dict[str, object]:
         until = time.monotonic() + within_s
-        while not any(line["event"] == "warm" for line in self.log()):
+        while not (found := [line for line in self.log() if line["event"] == event]):
             assert time.monotonic() < until, self.stderr.read_text()
             time.sleep(0.02)
+        return found[0]
 
     def resident_bytes(self) -> int:
         """Memory of the whole process, as the kernel counts it."""
