@@ -17,19 +17,27 @@ def asked(artifact_folder: Path, tmp_path: Path) -> list[str | Path]:
     return ["plan", artifact_folder, *QUICK, "--compile-cache", cache]
 
 
-def test_plan(cli: Cli, asked: list[str | Path]) -> None:
-    found = cli.json(*asked, "--device-class", "alpha")
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Path:
+    """Fifty a second, for ten of them."""
+    file = tmp_path / "arrivals.csv"
+    file.write_text("".join(f"{0.02 * n}\n" for n in range(500)), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("recorded", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_plan(cli: Cli, asked: list[str | Path], arrivals: Path, recorded: bool) -> None:
+    options = ("--arrivals", arrivals) if recorded else ()
+    found = cli.json(*asked, "--device-class", "alpha", *options)
     assert isinstance(found, dict)
     rows = {row["replicas"]: row for row in found["rows"]}
     assert rows[found["replicas"]]["attainment"] >= 0.99
     assert found["capacity"] > 0
 
 
-def test_a_mix_with_what_was_recorded(cli: Cli, asked: list[str | Path], tmp_path: Path) -> None:
-    file = tmp_path / "arrivals.csv"
-    file.write_text("".join(f"{0.02 * n}\n" for n in range(500)), "utf-8")
+def test_a_mix_with_what_was_recorded(cli: Cli, asked: list[str | Path], arrivals: Path) -> None:
     mix = ("--device-class", "alpha=3", "--device-class", "beta")
-    status, out, _ = cli(*asked, *mix, "--arrivals", file, "--request-ms", "1")
+    status, out, _ = cli(*asked, *mix, "--arrivals", arrivals, "--request-ms", "1")
     assert status == 0
     assert "replicas" in out
     assert "needed; one alone holds" in out
